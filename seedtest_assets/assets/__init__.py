@@ -1,0 +1,1 @@
+"""The graph of tables: one module per room."""

@@ -1,0 +1,96 @@
+"""What every asset says in the same way: owners, column schema, weeks of the run, rows written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID
+
+import dagster as dg
+import sqlalchemy as sa
+
+from seedtest_assets import tables
+from seedtest_assets.calendar import Week
+from seedtest_assets.resources.database import DIALECT, Database, run_id
+
+OWNERS = ["team:learning-analytics"]
+FRESH_DAILY = dg.FreshnessPolicy.cron(deadline_cron="0 6 * * *", lower_bound_delta=timedelta(hours=5))
+"""The nightly run of 02:30 has to be done by six o'clock UTC."""
+
+
+def column_schema(table: sa.Table) -> dict[str, Any]:
+    """Asset metadata: the table's name and columns, as `tables` defines them."""
+    columns = [
+        dg.TableColumn(
+            name=column.name,
+            type=str(column.type.compile(dialect=DIALECT)).lower(),
+            description=column.comment,
+            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable), unique=column.primary_key),
+        )
+        for column in table.c
+    ]
+    return {"dagster/table_name": table.fullname, "dagster/column_schema": dg.TableSchema(columns=columns)}
+
+
+def weeks(context: dg.AssetExecutionContext) -> list[Week]:
+    """The weeks of this run, in order: one, or a range in a single-run backfill."""
+    return [Week.of(date.fromisoformat(key)) for key in sorted(context.partition_keys)]
+
+
+def single_run(written: Sequence[int], **metadata: Any) -> dg.MaterializeResult[None]:
+    """The result of an asset that may have written several weeks."""
+    return dg.MaterializeResult(metadata={"dagster/partition_row_count": sum(written), **metadata})
+
+
+def window(table: sa.Table, week: Week) -> sa.ColumnElement[bool]:
+    """The rows of a table that belong to a week: what its asset replaces and its checks look at."""
+    if "week_start" in table.c:
+        return table.c.week_start == week.start
+    if "date" in table.c:
+        return (table.c.date >= week.start) & (table.c.date < week.end)
+    return table.c.run_id == run_id(tables.mirt_fit_meta.name, week.start)  # children of a week's fit
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A published calibration.
+
+    Attributes:
+        run_id: of mirt_fit_meta and its mirt_item_params.
+        week_start: the week that calibrated it.
+        model: Rasch or 2PL.
+        latent_mean, latent_sd: distribution of ability in its window.
+    """
+
+    run_id: UUID
+    week_start: date
+    model: str
+    latent_mean: float
+    latent_sd: float
+
+
+def newest_bank(database: Database, week: Week, *, earlier: bool = False) -> Bank | None:
+    """The newest published calibration of this week or before it (strictly before with `earlier`), or None.
+
+    'Current' is a matter of dates, never of a flag: a replayed week finds the bank it found then.
+    """
+    meta = tables.mirt_fit_meta.c
+    found = database.rows(
+        sa.select(
+            meta.run_id,
+            meta.week_start,
+            meta.model,
+            meta.metrics["latent_mean"].as_float(),
+            meta.metrics["latent_sd"].as_float(),
+        )
+        .where(meta.week_start < week.start if earlier else meta.week_start <= week.start)
+        .order_by(meta.week_start.desc())
+        .limit(1)
+    )
+    return Bank(*tuple(found[0])) if found else None
+
+
+def bank_items(bank: Bank | None) -> sa.Select[*tuple[Any, ...]]:
+    """item_id, a, b of a calibration; no rows without one."""
+    items = tables.mirt_item_params.c
+    return sa.select(items.item_id, items.a, items.b).where(items.run_id == (bank.run_id if bank else None))

@@ -1,0 +1,38 @@
+"""Jobs: the main path over one week, the checks of freshness, and the intake."""
+
+import dagster as dg
+
+from seedtest_assets.assets.weekly_kpi import weekly_kpi
+from seedtest_assets.calendar import WEEKS
+from seedtest_assets.checks import LATEST
+from seedtest_assets.failures import STEP_RETRIES
+from seedtest_assets.intake.exam_results import take_in_exam_results
+from seedtest_assets.resources.database import Database
+
+metrics_job = dg.define_asset_job(
+    "metrics_job",
+    selection=dg.AssetSelection.assets(weekly_kpi).upstream().required_multi_asset_neighbors()
+    - dg.AssetSelection.checks(*LATEST),
+    partitions_def=WEEKS,
+    description="The main path of one week: calibrate and score, features, weekly metrics, weekly KPI.",
+)
+
+freshness_job = dg.define_asset_job(
+    "freshness_job",
+    selection=dg.AssetSelection.checks(*LATEST),
+    description="Has the latest closed week rows? Run on its own: a backfill of old weeks says nothing about it.",
+)
+
+
+@dg.op(retry_policy=STEP_RETRIES)
+def intake_exam_results(context: dg.OpExecutionContext, database: Database) -> None:
+    """Take in what the application's exam_results have had since the last time."""
+    count = take_in_exam_results(database)
+    context.log.info(f"{count}")
+    context.log_event(dg.AssetObservation("attempt", metadata=count.metadata()))
+
+
+@dg.job(description="Incremental intake from the application's exam_results into intake.attempt.")
+def intake_job() -> None:
+    """One op: the intake is one transaction a page."""
+    intake_exam_results()

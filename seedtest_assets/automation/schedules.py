@@ -1,0 +1,38 @@
+"""When what runs. Times are local (SEEDTEST_TIMEZONE); the order is that of the data.
+
+Schedules start switched off: an operator, or the deployment, turns them on per environment.
+"""
+
+import dagster as dg
+
+from seedtest_assets.automation.jobs import freshness_job, intake_job, metrics_job
+from seedtest_assets.calendar import week_of_yesterday
+from seedtest_assets.settings import settings
+
+TIMEZONE = settings().seedtest_timezone
+
+
+@dg.schedule(job=metrics_job, cron_schedule="30 2 * * *", execution_timezone=TIMEZONE)
+def nightly_metrics(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every night for the week that contains yesterday, so that Monday's run still gives Sunday to its week."""
+    key = week_of_yesterday(context.scheduled_execution_time, TIMEZONE).isoformat()
+    return dg.RunRequest(partition_key=key)
+
+
+nightly_intake = dg.ScheduleDefinition(
+    name="nightly_intake",
+    job=intake_job,
+    cron_schedule="5 2 * * *",
+    execution_timezone=TIMEZONE,
+    description="Before the nightly metrics.",
+)
+
+daily_freshness = dg.ScheduleDefinition(
+    name="daily_freshness",
+    job=freshness_job,
+    cron_schedule="0 6 * * *",
+    execution_timezone=TIMEZONE,
+    description="Warns when the latest closed week has no rows.",
+)
+
+SCHEDULES = [nightly_intake, nightly_metrics, daily_freshness]

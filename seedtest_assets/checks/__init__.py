@@ -1,0 +1,18 @@
+"""Asset checks: which tables are checked, and for what."""
+
+import dagster as dg
+
+from seedtest_assets import tables
+from seedtest_assets.checks.freshness import latest_closed_week_has_rows
+from seedtest_assets.checks.integrity import numbers_in_range
+
+WEEKLY = (
+    tables.mirt_ability,
+    tables.features_topic_daily,
+    tables.weekly_metrics,
+    tables.weekly_kpi,
+)
+"""Tables that have rows for every week with answers."""
+
+RANGES = [numbers_in_range(table) for table in (tables.mirt_item_params, *WEEKLY)]
+LATEST: list[dg.AssetChecksDefinition] = [latest_closed_week_has_rows(table) for table in WEEKLY]

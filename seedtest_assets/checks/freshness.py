@@ -1,0 +1,41 @@
+"""The plain question that freshness policies cannot ask of a partition: has the latest closed week rows?"""
+
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import sqlalchemy as sa
+
+from seedtest_assets.assets.common import window
+from seedtest_assets.calendar import WEEK, Week, local_day, monday
+from seedtest_assets.resources.database import Database
+from seedtest_assets.settings import settings
+
+
+def latest_closed_week(now: datetime) -> Week:
+    """The last week that is over: seen from `now`, or from the end of a historical data set (SEEDTEST_DATA_END)."""
+    today = local_day(now, settings().seedtest_timezone)
+    end = settings().seedtest_data_end
+    if end is not None:
+        today = min(today, end + timedelta(days=1))
+    return Week.of(monday(today) - WEEK, now=now)
+
+
+def latest_closed_week_has_rows(table: sa.Table) -> dg.AssetChecksDefinition:
+    """The check of one table; run by its own daily job, since a backfill of old weeks says nothing about it."""
+
+    @dg.asset_check(
+        asset=table.name,
+        name="latest_closed_week_has_rows",
+        description="The last week that is over has rows. Freshness policies look at the asset as a whole.",
+    )
+    def check(database: Database) -> dg.AssetCheckResult:
+        week = latest_closed_week(datetime.now(UTC))
+        (found,) = database.rows(sa.select(sa.func.count().label("rows")).where(window(table, week)))
+        return dg.AssetCheckResult(
+            passed=found.rows > 0,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=None if found.rows else f"the week of {week.start} has no rows: materialise that partition",
+            metadata={"week": week.key, "rows": found.rows},
+        )
+
+    return check

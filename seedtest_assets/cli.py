@@ -1,0 +1,276 @@
+"""`seedtest`: everything a person does with the pipeline from a terminal."""
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from seedtest_assets.local import cli as local
+from seedtest_assets.local.machine import local_machine
+from seedtest_assets.local.schema import migrate as migrate_schema
+
+if TYPE_CHECKING:
+    from seedtest_assets.intake.writer import Count
+    from seedtest_assets.simulate import CohortSpec
+
+app = typer.Typer(
+    help="""From answered questions to each student's weekly indicators.
+
+A first tour: [bold]seedtest simulate DIR[/bold] makes a cohort whose truth is known,
+[bold]seedtest import DIR/attempts.parquet[/bold] takes its answers in, [bold]seedtest run[/bold] computes its weeks,
+[bold]seedtest show[/bold] prints what came out and [bold]seedtest up[/bold] opens the Dagster UI on it.
+Without DATABASE_URL every command brings this checkout's own PostgreSQL.""",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+app.add_typer(local.services_app, name="services")
+app.add_typer(local.db_app, name="db")
+for command in (local.env, local.doctor, local.up, local.down):
+    app.command()(command)
+console = Console()
+
+DAY = ["%Y-%m-%d"]
+
+
+@app.command()
+def demo(
+    students: Annotated[int, typer.Option(min=5, help="Students of the simulated cohort.")] = 300,
+    weeks: Annotated[int, typer.Option(min=1, help="Weeks, ending last Sunday.")] = 26,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 1,
+) -> None:
+    """Simulate a cohort, compute all its weeks, and show what came out beside the truth."""
+    from seedtest_assets.local import demo as cohort
+    from seedtest_assets.resources.database import Database
+    from seedtest_assets.simulate import CohortSpec
+
+    spec = CohortSpec(students=students, weeks=weeks, end=last_sunday(), seed=seed)
+    kept = cohort.is_kept(spec)
+    with local_machine():
+        migrate_schema()
+        with _progress() as progress:
+            if not kept:
+                _simulate(progress, spec, cohort.folder())
+                cohort.forget_attempts(Database())
+            _import(progress, cohort.folder() / "attempts.parquet", source=cohort.SOURCE)
+            _run(progress, spec.start, spec.end, resume=kept)
+        _show(spec.end)
+        console.print(cohort.recovery_of_truth(Database(), spec))
+    console.print(
+        "\nThe Dagster UI on these weeks: [bold]./run up[/bold]. "
+        "Your own data: [bold]./run seedtest import FILE[/bold]."
+    )
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Where to: attempts.parquet, truth_*.parquet, spec.json.")],
+    students: Annotated[int, typer.Option(min=1, help="Students of the cohort.")] = 300,
+    weeks: Annotated[int, typer.Option(min=1, help="Weeks of activity.")] = 26,
+    end: Annotated[datetime | None, typer.Option(formats=DAY, help="Last day; default: last Sunday.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 1,
+) -> None:
+    """Make a cohort whose truth is known: abilities, growth, items, activity, drop-out."""
+    from seedtest_assets.simulate import CohortSpec
+
+    spec = CohortSpec(students=students, weeks=weeks, end=end.date() if end else last_sunday(), seed=seed)
+    with _progress() as progress:
+        _simulate(progress, spec, folder)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema; where it has it already, nothing happens."""
+    with local_machine(services=False):
+        migrate_schema()
+    console.print("the database has the newest schema")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV or Parquet of attempts.")],
+    item_column: Annotated[
+        str | None,
+        typer.Option(help="Take the item from this column: topic_id where questions are too many to calibrate."),
+    ] = None,
+    source: Annotated[str, typer.Option(help="Name of the source; with a row's content its identity.")] = "file",
+    timezone: Annotated[str, typer.Option(help="Zone of times that carry no offset.")] = "UTC",
+) -> None:
+    """Take answered questions in, all or nothing. Importing a file again changes nothing.
+
+    Columns: student_id, item_id, answered_at (or completed_at), is_correct (or correct); used if present:
+    response_time_ms, hints_used (or hint_used), started_at, session_id, topic_id, source_id.
+    Rows that cannot be used go to intake.attempt_reject, each with its reason.
+    """
+    with local_machine(services=False):
+        migrate_schema()
+        with _progress() as progress:
+            _import(progress, file, source=source, item_column=item_column, timezone=timezone)
+
+
+@app.command()
+def intake() -> None:
+    """Take in what the application's exam_results have had since the last time (the nightly intake job)."""
+    from seedtest_assets.failures import PermanentFailure
+    from seedtest_assets.intake.exam_results import take_in_exam_results
+    from seedtest_assets.resources.database import Database
+
+    with local_machine(services=False):
+        migrate_schema()
+        try:
+            count = take_in_exam_results(Database())
+        except PermanentFailure as error:
+            _give_up(error.description)
+        console.print(_count_table(count))
+
+
+@app.command()
+def run(
+    first: Annotated[
+        datetime | None, typer.Option("--from", formats=DAY, help="First day; default: the first answer's.")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=DAY, help="Last day; default: the last answer's.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave out weeks that are done; go on from a failed asset.")
+    ] = False,
+) -> None:
+    """Compute every week that touches the days given: calibrate, features, weekly metrics, weekly KPI."""
+    with local_machine():
+        migrate_schema()
+        span = _days_of_attempts()
+        if span is None:
+            _give_up("There are no answers yet: `seedtest import FILE`, or `seedtest demo` for a simulated cohort.")
+        with _progress() as progress:
+            _run(progress, first.date() if first else span[0], last.date() if last else span[1], resume=resume)
+        _show(last.date() if last else span[1])
+
+
+@app.command()
+def show(
+    day: Annotated[datetime | None, typer.Option("--week", formats=DAY, help="Any day of the week to show.")] = None,
+) -> None:
+    """Print what a week's run computed: rows by table, the KPI of a few students, two charts."""
+    with local_machine(services=False):
+        migrate_schema()
+        span = _days_of_attempts()
+        if span is None:
+            _give_up("There is nothing to show yet: `seedtest demo`, or `seedtest import FILE` and `seedtest run`.")
+        _show(day.date() if day else span[1])
+
+
+def last_sunday() -> date:
+    """The last day of the last closed ISO week (UTC)."""
+    today = datetime.now(UTC).date()
+    return today - timedelta(days=today.isoweekday())
+
+
+def _simulate(progress: Progress, spec: "CohortSpec", folder: Path) -> None:
+    from seedtest_assets.simulate import write_cohort
+
+    task = progress.add_task("simulating", total=spec.students)
+    summary = write_cohort(spec, folder, progress=lambda done, _: progress.update(task, completed=done))
+    progress.console.print(
+        f"{summary.answers:,} answers of {summary.active_students:,} students on {summary.items:,} items, "
+        f"{summary.correct / max(summary.answers, 1):.0%} correct, in {folder}"
+    )
+
+
+def _import(
+    progress: Progress, file: Path, *, source: str, item_column: str | None = None, timezone: str = "UTC"
+) -> None:
+    from seedtest_assets.intake.files import UnreadableFile, import_file
+    from seedtest_assets.resources.database import Database
+
+    task = progress.add_task("importing", total=1.0)
+    try:
+        count = import_file(
+            Database(),
+            file,
+            source=source,
+            item_column=item_column,
+            timezone=timezone,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    except UnreadableFile as error:
+        progress.stop()
+        _give_up(str(error))
+    progress.console.print(_count_table(count))
+
+
+def _run(progress: Progress, first: date, last: date, *, resume: bool) -> None:
+    from seedtest_assets.automation.weekly_runs import run_weeks
+    from seedtest_assets.calendar import weeks_between
+
+    try:
+        weeks = weeks_between(first, last)
+        task = progress.add_task(f"computing {len(weeks)} weeks", total=len(weeks))
+        for outcome in run_weeks(weeks, resume=resume):
+            progress.update(task, description=f"week of {outcome.week}", completed=weeks.index(outcome.week) + 1)
+            if not outcome.success:
+                progress.stop()
+                console.print(f"The week of {outcome.week} failed. {outcome.reason}", style="red")
+                _give_up("Mend the cause, then go on with `seedtest run --resume` (or from the run in the UI).")
+        progress.update(task, completed=len(weeks))
+    except ValueError as error:
+        progress.stop()
+        _give_up(str(error))
+
+
+def _show(day: date) -> None:
+    from seedtest_assets.calendar import monday
+    from seedtest_assets.local.summary import print_summary
+    from seedtest_assets.resources.database import Database
+
+    print_summary(console, Database(), monday(day))
+
+
+def _days_of_attempts() -> tuple[date, date] | None:
+    """First and last local day with an answer, or None."""
+    import sqlalchemy as sa
+
+    from seedtest_assets.calendar import local_day
+    from seedtest_assets.resources.database import Database
+    from seedtest_assets.settings import settings
+
+    database = Database()
+    completed_at = database.attempt.c.completed_at
+    (found,) = database.rows(sa.select(sa.func.min(completed_at), sa.func.max(completed_at)))
+    if found[0] is None:
+        return None
+    timezone = settings().seedtest_timezone
+    return local_day(found[0], timezone), local_day(found[1], timezone)
+
+
+def _count_table(count: "Count") -> Table:
+    table = Table("rows", "", title=f"{count.read:,} rows read")
+    for name, number in (("new", count.new), ("corrected", count.changed), ("known already", count.unchanged)):
+        table.add_row(name, f"{number:,}")
+    for reason, number in count.rejected.most_common():
+        table.add_row(f"[red]refused[/red]: {reason}", f"{number:,}")
+    if count.zero_times:
+        table.add_row("response time 0, read as not logged", f"{count.zero_times:,}")
+    if count.first and count.last:
+        table.caption = f"answers from {count.first:%Y-%m-%d} to {count.last:%Y-%m-%d}"
+    return table
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def _give_up(message: str | None) -> NoReturn:
+    Console(stderr=True).print(message, style="red", highlight=False)
+    raise typer.Exit(1)

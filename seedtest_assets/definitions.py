@@ -1,0 +1,22 @@
+"""The one place where everything is put together. Loading it opens no connection and needs no environment."""
+
+import dagster as dg
+
+from seedtest_assets import assets, checks
+from seedtest_assets.automation.jobs import freshness_job, intake_job, metrics_job
+from seedtest_assets.automation.schedules import SCHEDULES
+from seedtest_assets.resources.database import Database
+from seedtest_assets.resources.plumber import IrtService
+
+
+@dg.definitions
+def definitions() -> dg.Definitions:
+    """Assets, checks, jobs, schedules and resources of the code location."""
+    return dg.Definitions(
+        assets=dg.load_assets_from_package_module(assets, include_specs=True),
+        asset_checks=[*checks.RANGES, *checks.LATEST],
+        jobs=[metrics_job, freshness_job, intake_job],
+        schedules=SCHEDULES,
+        resources={"database": Database(), "irt": IrtService()},
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,1 @@
+"""Facts come in: files of attempts, and the application's exam_results."""

@@ -1,0 +1,72 @@
+"""The demo's cohort: simulated once, kept with its truth, and compared with what the pipeline found."""
+
+import hashlib
+import json
+import uuid
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from seedtest_assets import tables
+from seedtest_assets.calendar import Week, monday
+from seedtest_assets.local.home import home
+from seedtest_assets.resources.database import Database, run_id
+from seedtest_assets.settings import settings
+from seedtest_assets.simulate import CohortSpec, true_theta
+
+SOURCE = "demo"
+"""Source of the demo's attempts."""
+
+
+def folder() -> Path:
+    """Where the cohort and its truth are kept."""
+    return home() / "demo"
+
+
+def is_kept(spec: CohortSpec) -> bool:
+    """Whether this very cohort has been simulated before."""
+    written = folder() / "spec.json"
+    return written.is_file() and json.loads(written.read_text()) == json.loads(json.dumps(asdict(spec), default=str))
+
+
+def forget_attempts(database: Database) -> None:
+    """Remove the attempts of an earlier demo: another cohort has the same students' names."""
+    with database.transaction() as connection:
+        connection.execute(sa.delete(tables.attempt).where(tables.attempt.c.source == SOURCE))
+
+
+def recovery_of_truth(database: Database, spec: CohortSpec) -> str:
+    """One sentence: how what was found in the cohort's last week correlates with what was simulated.
+
+    Ability is an average over its window, so it is set beside the true ability at the window's middle.
+    """
+    week = Week.of(monday(spec.end))
+    middle = week.as_of - timedelta(days=settings().mirt_lookback_days / 2)
+    students = pq.read_table(folder() / "truth_students.parquet")
+    names = students["student_id"].to_pylist()
+    truth = true_theta(students, names, np.full(len(names), np.datetime64(middle.replace(tzinfo=None))))
+    theta_of = {
+        uuid.UUID(hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()): t
+        for name, t in zip(names, truth, strict=True)
+    }
+    ability, item, key = tables.mirt_ability.c, tables.mirt_item_params.c, tables.item_key.c
+    found = database.rows(sa.select(ability.user_id, ability.theta).where(ability.week_start == week.start))
+    items = pq.read_table(folder() / "truth_items.parquet")
+    b_of = dict(zip(items["item_id"].to_pylist(), items["b"].to_pylist(), strict=True))
+    bank = database.rows(
+        sa.select(key.text, item.b)
+        .join_from(tables.mirt_item_params, tables.item_key, item.item_id == key.item_id)
+        .where(item.run_id == run_id(tables.mirt_fit_meta.name, week.start))
+    )
+    parts = []
+    for what, pairs in (
+        ("ability", [(row.theta, theta_of[row.user_id]) for row in found if row.user_id in theta_of]),
+        ("difficulty", [(row.b, b_of[row.text]) for row in bank if row.text in b_of]),
+    ):
+        if len(pairs) > 2:
+            parts.append(f"{what} r = {np.corrcoef(np.array(pairs).T)[0, 1]:.2f} ({len(pairs)})")
+    return "Found against simulated, last week: " + ", ".join(parts) if parts else "Too few answers to compare yet."

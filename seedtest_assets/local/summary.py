@@ -1,0 +1,106 @@
+"""What a week's run computed, for a terminal: rows by table, the KPI of a few students, two charts."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import sqlalchemy as sa
+from rich.columns import Columns
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from seedtest_assets import tables
+from seedtest_assets.assets.common import window
+from seedtest_assets.calendar import WEEK, Week
+from seedtest_assets.resources.database import Database
+
+PATH = (
+    tables.mirt_fit_meta,
+    tables.mirt_item_params,
+    tables.mirt_ability,
+    tables.features_topic_daily,
+    tables.weekly_metrics,
+    tables.weekly_kpi,
+)
+STUDENTS = 8
+CHART_WEEKS = 26
+BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def print_summary(console: Console, database: Database, week_start: date) -> None:
+    """Print the summary of one week."""
+    week = Week.of(week_start)
+    console.print(f"\n[bold]The week of {week.start}[/bold], facts before {week.as_of:%Y-%m-%d %H:%M} UTC")
+    console.print(Columns([_rows(database, week), _charts(database, week)], padding=(0, 2)))
+    console.print(_students(database, week))
+
+
+def _rows(database: Database, week: Week) -> Table:
+    table = Table("table", "rows this week", "rows in all")
+    for each in PATH:
+        count = sa.func.count()
+        (found,) = database.rows(sa.select(count.filter(window(each, week)), count).select_from(each))
+        table.add_row(each.name, f"{found[0]:,}", f"{found[1]:,}")
+    return table
+
+
+def _charts(database: Database, week: Week) -> Panel:
+    daily, ability = tables.features_topic_daily.c, tables.mirt_ability.c
+    first = week.start - (CHART_WEEKS - 1) * WEEK
+    monday = sa.cast(sa.func.date_trunc("week", daily.date), sa.Date)
+    answers: dict[date, int] = dict(
+        tuple(row)
+        for row in database.rows(
+            sa.select(monday, sa.func.sum(daily.attempts))
+            .where(daily.date >= first, daily.date < week.end)
+            .group_by(monday)
+        )
+    )
+    theta = [row.theta for row in database.rows(sa.select(ability.theta).where(ability.week_start == week.start))]
+    share, _ = np.histogram(theta, bins=np.arange(-3.25, 3.5, 0.25))
+    weekly = [int(answers.get(first + timedelta(weeks=i), 0)) for i in range(CHART_WEEKS)]
+    return Panel(
+        f"answers a week, to {max(weekly):,}\n{_bars(weekly)}\n\n"
+        f"ability of {len(theta):,} students, -3 to 3 logits\n{_bars(share.tolist())}",
+        title="charts",
+        expand=False,
+    )
+
+
+def _bars(values: list[int]) -> str:
+    top = max(max(values, default=0), 1)
+    return "".join(BLOCKS[-(-value * (len(BLOCKS) - 1) // top)] for value in values)
+
+
+def _students(database: Database, week: Week) -> Table:
+    kpi, metrics = tables.weekly_kpi.c, tables.weekly_metrics.c
+    found = database.rows(
+        sa.select(
+            kpi.user_id, metrics.theta, metrics.theta_se, kpi.i_t, metrics.i_t_se, metrics.i_t_method,
+            kpi.e_t, kpi.r_t, kpi.a_t, metrics.attempts, metrics.idle_days,
+        )
+        .join_from(
+            tables.weekly_kpi,
+            tables.weekly_metrics,
+            (kpi.user_id == metrics.user_id) & (kpi.week_start == metrics.week_start),
+        )
+        .where(kpi.week_start == week.start)
+        .order_by(metrics.attempts.desc(), kpi.user_id)
+        .limit(STUDENTS)
+    )  # fmt: skip
+    table = Table(
+        "student", "ability θ", "improvement I_t", "by", "efficiency E_t", "recovery R_t", "engagement A_t",
+        "answers", "idle days", title="weekly KPI of the most active students (P, S, σ: rooms not built yet)",
+    )  # fmt: skip
+    for row in found:
+        table.add_row(
+            str(row.user_id)[:8], _number(row.theta, row.theta_se), _number(row.i_t, row.i_t_se), row.i_t_method or "–",
+            _number(row.e_t), _number(row.r_t), _number(row.a_t), str(row.attempts), str(row.idle_days),
+        )  # fmt: skip
+    return table
+
+
+def _number(value: float | None, se: float | None = None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f}" if se is None else f"{value:.2f} ± {se:.2f}"

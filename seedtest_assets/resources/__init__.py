@@ -1,0 +1,1 @@
+"""The outside world: database and services. Everything connects on use."""

@@ -1,0 +1,262 @@
+"""PostgreSQL: reading columns out, writing a window in, one transaction each.
+
+Frames travel by COPY in both directions: a million attempts are read in seconds, and no row becomes a Python
+object. Values are bound by the driver; no SQL is put together from data.
+"""
+
+import io
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any, cast
+
+import dagster as dg
+import pandas as pd
+import psycopg2
+import pyarrow as pa
+import pyarrow.csv
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import psycopg2 as psycopg2_dialect
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+
+from seedtest_assets import tables
+from seedtest_assets.failures import PermanentFailure, TransientFailure
+from seedtest_assets.settings import settings
+
+ASSET_NAMESPACE = uuid.UUID("6f2c1e58-7a0e-5d7b-9c35-6a4d1f0b2e77")
+DIALECT: PGDialect_psycopg2 = psycopg2_dialect.dialect()  # type: ignore[no-untyped-call]
+NO_DATABASE = (
+    "No database is configured. Set DATABASE_URL=postgresql://user:password@host/seedtest, or start the commands "
+    "through ./run, which brings its own PostgreSQL."
+)
+
+
+def run_id(asset: str, week_start: date) -> uuid.UUID:
+    """The identity of an asset's window: the same for every rerun."""
+    return uuid.uuid5(ASSET_NAMESPACE, f"{asset}/{week_start.isoformat()}")
+
+
+def normalised_url(url: str) -> sa.URL:
+    """Any PostgreSQL URL as SQLAlchemy wants it, with the one driver this project uses.
+
+    Raises:
+        ValueError: for another database than PostgreSQL.
+    """
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() not in {"postgresql", "postgres"}:
+        raise ValueError(f"{parsed.get_backend_name()} is not supported: DATABASE_URL must be postgresql://…")
+    return parsed.set(drivername="postgresql+psycopg2")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """New content for one table's window: `rows` replaces what `where` selects.
+
+    Attributes:
+        table: the table.
+        rows: a frame whose columns are columns of the table, or a SELECT with such labels.
+        where: the window's condition, for example `table.c.week_start == week.start`.
+    """
+
+    table: sa.Table
+    rows: pd.DataFrame | sa.Select[*tuple[Any, ...]]
+    where: sa.ColumnElement[bool]
+
+
+class Database(dg.ConfigurableResource[None]):
+    """The seedtest database. Connects on first use, with a pool of two, and never at import."""
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """The pooled engine; all sessions speak UTC."""
+        url = settings().database_url
+        if url is None:
+            raise PermanentFailure(NO_DATABASE)
+        return sa.create_engine(
+            normalised_url(url.get_secret_value()),
+            pool_size=2,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args={
+                "options": "-c timezone=UTC",
+                "application_name": "seedtest",
+                "connect_timeout": 10,
+            },
+        )
+
+    @cached_property
+    def attempt(self) -> sa.TableClause:
+        """The relation of answered questions (SEEDTEST_ATTEMPT_RELATION)."""
+        return tables.attempt_relation(settings().seedtest_attempt_relation)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """One transaction: committed at the end, rolled back on any error.
+
+        Raises:
+            TransientFailure: when the server is away, shutting down or out of connections, or two
+                transactions met in a deadlock.
+            PermanentFailure: when it refuses the statement: a missing migration, a violated constraint, …
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (sa.exc.DBAPIError, psycopg2.Error) as error:  # COPY goes past SQLAlchemy
+            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            if _is_transient(cause):
+                raise TransientFailure(f"the database is away: {cause}") from error
+            if isinstance(cause, psycopg2.errors.UndefinedTable | psycopg2.errors.UndefinedColumn):
+                raise PermanentFailure(f"{cause}Is the schema up to date? `seedtest migrate` brings it.") from error
+            raise PermanentFailure(f"the database refused the statement: {cause}") from error
+
+    def frame(self, query: sa.Select[*tuple[Any, ...]], connection: sa.Connection | None = None) -> pd.DataFrame:
+        """The rows of a SELECT as a frame, one Arrow-typed or NumPy column each.
+
+        uuid and text come as strings, timestamps as UTC datetimes, booleans with NULLs as nullable booleans.
+
+        Args:
+            query: the SELECT; its bound values are quoted by the driver.
+            connection: a transaction to read in; by default one of its own.
+        """
+        if connection is None:
+            with self.transaction() as own:
+                return self.frame(query, own)
+        names = [column.name for column in query.selected_columns]
+        types = {column.name: _arrow_type(column.type) for column in query.selected_columns}
+        compiled = query.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+        buffer = io.BytesIO()
+        with _cursor(connection) as cursor:
+            statement = cursor.mogrify(str(compiled), compiled.params).decode()
+            cursor.copy_expert(f"COPY ({statement}) TO STDOUT (FORMAT csv)", buffer)
+        if buffer.tell() == 0:
+            return pd.DataFrame({name: pd.Series(dtype=_pandas_dtype(kind)) for name, kind in types.items()})
+        buffer.seek(0)
+        table = pa.csv.read_csv(
+            buffer,
+            read_options=pa.csv.ReadOptions(column_names=names),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=types,
+                true_values=["t"],
+                false_values=["f"],
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+        return _to_pandas(table)
+
+    def rows(self, query: sa.Select[*tuple[Any, ...]]) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+        """The rows of a small SELECT."""
+        with self.transaction() as connection:
+            return connection.execute(query).all()
+
+    def replace(self, *windows: Rows, week_start: date) -> dict[str, int]:
+        """Put new content into the windows of one or several tables, all in one transaction.
+
+        For each table: take the advisory lock of (table, week), so that two writers queue; delete the window;
+        copy the new rows in. Readers see the old rows or the new ones, never half; a crash leaves the old.
+
+        Args:
+            windows: the new content, parents before children.
+            week_start: the week whose locks are taken.
+
+        Returns:
+            Rows written, by table name.
+        """
+        written = {}
+        with self.transaction() as connection:
+            for window in sorted(windows, key=lambda w: w.table.name):  # one order: no deadlock
+                lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(window.table.fullname), week_start.toordinal())
+                connection.execute(sa.select(lock))
+            for window in reversed(windows):
+                connection.execute(sa.delete(window.table).where(window.where))
+            for window in windows:
+                written[window.table.name] = self._insert(connection, window)
+        return written
+
+    def _insert(self, connection: sa.Connection, window: Rows) -> int:
+        if isinstance(window.rows, pd.DataFrame):
+            return copy_in(connection, window.table, window.rows)
+        names = [column.name for column in window.rows.selected_columns]
+        return connection.execute(window.table.insert().from_select(names, window.rows)).rowcount
+
+
+def copy_in(connection: sa.Connection, table: sa.Table, frame: pd.DataFrame) -> int:
+    """COPY a frame into a table; its columns are matched by name, missing values become NULL.
+
+    Raises:
+        KeyError: when the frame has a column that the table has not.
+    """
+    if frame.empty:
+        return 0
+    content = frame.copy(deep=False)
+    for name in content.columns:
+        if isinstance(table.c[name].type, JSONB):
+            content[name] = content[name].map(json.dumps, na_action="ignore")
+        elif content[name].dtype == object:
+            content[name] = content[name].map(str, na_action="ignore")
+    buffer = io.BytesIO()
+    arrow = pa.Table.from_pandas(content, preserve_index=False)
+    pa.csv.write_csv(arrow, buffer, pa.csv.WriteOptions(include_header=False))
+    buffer.seek(0)
+    quote = DIALECT.identifier_preparer
+    columns = ", ".join(quote.quote(name) for name in content.columns)
+    with _cursor(connection) as cursor:
+        cursor.copy_expert(f"COPY {quote.format_table(table)} ({columns}) FROM STDIN (FORMAT csv)", buffer)
+        return int(cursor.rowcount)
+
+
+def _cursor(connection: sa.Connection) -> psycopg2.extensions.cursor:
+    """The driver's own cursor, for COPY; a context manager."""
+    driver_connection = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
+    return driver_connection.cursor()
+
+
+def _is_transient(error: BaseException | None) -> bool:
+    if isinstance(error, psycopg2.InterfaceError):
+        return True
+    if not isinstance(error, psycopg2.OperationalError):
+        return False
+    # No SQLSTATE: the connection itself failed. 08 connection, 40 rollback, 53 resources, 57P shutdown, 55P lock.
+    return error.pgcode is None or error.pgcode[:2] in {"08", "40", "53"} or error.pgcode[:3] in {"57P", "55P"}
+
+
+def _arrow_type(kind: sa.types.TypeEngine[Any]) -> pa.DataType:
+    match kind:
+        case sa.Boolean():
+            return pa.bool_()
+        case sa.BigInteger():
+            return pa.int64()
+        case sa.Integer():
+            return pa.int32()
+        case sa.Float() | sa.Numeric():
+            return pa.float64()
+        case TIMESTAMP() | sa.DateTime():
+            return pa.timestamp("us", tz="UTC")
+        case sa.Date():
+            return pa.date32()
+        case UUID() | sa.Uuid():
+            return pa.dictionary(pa.int32(), pa.string())
+        case _:
+            return pa.string()
+
+
+def _pandas_dtype(kind: pa.DataType) -> Any:
+    return _to_pandas(pa.table({"x": pa.array([], kind)}))["x"].dtype
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    """NumPy columns where nothing is missing; nullable integers and booleans where something is."""
+    nullable = {pa.int32(): pd.Int32Dtype(), pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    columns = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        dtype = nullable.get(column.type) if column.null_count else None
+        mapper = None if dtype is None else {column.type: dtype}.get
+        columns[name] = column.to_pandas(types_mapper=mapper, date_as_object=True)
+    return pd.DataFrame(columns, copy=False)

@@ -1,0 +1,91 @@
+"""Every environment variable the pipeline reads: its type, its default and its meaning.
+
+Names are those of the data contract, so that deployments of the earlier system keep working.
+Reading settings opens no connection and needs no environment: every variable has a default, and what
+cannot be guessed (a database, a service) is reported by whoever needs it, with the advice given here.
+"""
+
+import re
+from datetime import date
+from functools import lru_cache
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+QUALIFIED_NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}$")
+
+
+class Settings(BaseSettings):
+    """The environment, typed. Field names in upper case are the variables' names."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    database_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL of facts and results (schemas intake and analytics)."
+    )
+    dagster_database_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL of Dagster's own run and event storage; another database."
+    )
+
+    seedtest_timezone: str = Field(default="UTC", description="The time zone in which days and weeks begin and end.")
+    seedtest_start_date: date = Field(
+        default=date(2004, 1, 5), description="First weekly partition; a Monday, known without a database."
+    )
+    seedtest_data_end: date | None = Field(
+        default=None, description="Last day of a historical data set: 'today' for freshness checks."
+    )
+    seedtest_attempt_relation: str = Field(
+        default="intake.attempt",
+        description="Table or view of answered questions, schema.name; an application's own view is read in place.",
+    )
+
+    mirt_model: Literal["Rasch", "2PL"] = Field(default="2PL", description="Item response model.")
+    mirt_lookback_days: int = Field(
+        default=60,
+        ge=7,
+        le=3660,
+        description="Days of answers that a calibration and mirt_ability look back on.",
+    )
+    mirt_min_responses: int = Field(
+        default=30, ge=2, description="Items with fewer first answers in the window are excluded, and listed."
+    )
+    metrics_use_irt_theta: bool = Field(
+        default=True, description="I_t from ability (true) or from proportions correct (false)."
+    )
+
+    r_irt_base_url: str | None = Field(default=None, description="Base URL of the IRT service.")
+    r_irt_internal_token: SecretStr | None = Field(default=None, description="Bearer token of the IRT service.")
+    r_irt_timeout_secs: float = Field(
+        default=600.0, gt=0, description="Longest wait for one IRT job, queueing included."
+    )
+
+    @field_validator("seedtest_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{name!r} is no IANA time zone; write for example UTC or Asia/Seoul") from error
+        return name
+
+    @field_validator("seedtest_start_date")
+    @classmethod
+    def _a_monday(cls, day: date) -> date:
+        if day.weekday() != 0:
+            raise ValueError(f"{day} is a {day:%A}; weeks are ISO weeks, give a Monday")
+        return day
+
+    @field_validator("seedtest_attempt_relation")
+    @classmethod
+    def _qualified(cls, name: str) -> str:
+        if not QUALIFIED_NAME.match(name):
+            raise ValueError(f"{name!r} is not a plain lower-case schema.name")
+        return name
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once. Tests that change the environment call `settings.cache_clear()`."""
+    return Settings()

@@ -1,0 +1,345 @@
+"""Every table once: for Alembic, for the writers, for the checks and for the column schema in the UI.
+
+Two schemas: `intake` holds facts, `analytics` what is derived from them. A column's `comment` is its meaning (it
+reaches PostgreSQL and the Dagster UI); `info["range"]` is the closed interval its values must lie in, which
+the integrity checks enforce. Unknown is NULL, never 0.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+SCHEMAS = ("intake", "analytics")
+NO_TOPIC = "(none)"
+"""The topic of answers whose question carries none."""
+
+metadata = sa.MetaData(naming_convention=NAMING)
+
+
+def _required(name: str, kind: sa.types.TypeEngine[Any], comment: str, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=False, comment=comment, **options)
+
+
+def _optional(name: str, kind: sa.types.TypeEngine[Any], comment: str, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=True, comment=comment, **options)
+
+
+def _number(name: str, comment: str, low: float | None = None, high: float | None = None) -> sa.Column[Any]:
+    return _optional(name, sa.Double(), comment, info={"range": (low, high)})
+
+
+def _count(name: str, comment: str, *, required: bool = True) -> sa.Column[Any]:
+    return sa.Column(name, sa.Integer(), nullable=not required, comment=comment, info={"range": (0, None)})
+
+
+def _instant() -> TIMESTAMP:
+    return TIMESTAMP(timezone=True)
+
+
+def _origin() -> tuple[sa.Column[Any], sa.Column[Any]]:
+    return (
+        _required("run_id", UUID(), "uuid5 of asset and week: the same for every rerun of the same window"),
+        _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    )
+
+
+def _user() -> sa.Column[Any]:
+    return _required("user_id", UUID(), "the student: attempt.student_id")
+
+
+def _week() -> sa.Column[Any]:
+    return _required("week_start", sa.Date(), "Monday of the ISO week: the partition")
+
+
+def _as_of() -> sa.Column[Any]:
+    return _required("as_of", _instant(), "facts before this instant were used, none after")
+
+
+# -- intake: facts -------------------------------------------------------------------------------------------
+
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    sa.Column("id", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
+    _required("source", sa.Text(), "where the row came from: a file import, exam_results, …"),
+    _required("source_id", sa.Text(), "the row's identity there; importing it again changes nothing"),
+    _required("student_id", UUID(), "a text user id is mapped by md5"),
+    _required("item_id", sa.BigInteger(), "a text id is mapped by the first 8 bytes of its md5; see item_key"),
+    _required("correct", sa.Boolean(), "answered correctly"),
+    _optional("response_time_ms", sa.Integer(), "milliseconds to the answer; NULL = not logged"),
+    _optional("hint_used", sa.Boolean(), "a hint was taken; NULL = not logged"),
+    _required("completed_at", _instant(), "when the answer was given"),
+    _optional("started_at", _instant(), "when the question was shown"),
+    _required("attempt_no", sa.Integer(), "n-th attempt of the student on the item, by completed_at"),
+    _optional("session_id", sa.Text(), "NULL: sessions are derived by a 30-minute gap"),
+    _optional("topic_id", sa.Text(), "topic of the question"),
+    sa.UniqueConstraint("source", "source_id"),
+    sa.Index(None, "completed_at"),
+    sa.Index(None, "student_id", "item_id"),
+    schema="intake",
+    comment="One row per answered question.",
+)
+
+attempt_reject = sa.Table(
+    "attempt_reject",
+    metadata,
+    sa.Column("id", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
+    _required("source", sa.Text(), "as in attempt"),
+    _required("source_id", sa.Text(), "the row's or document's identity there"),
+    _required("reason", sa.Text(), "why it was refused"),
+    _required("payload", JSONB(), "the row or document as it came"),
+    _required("seen_at", _instant(), "when it was first refused", server_default=sa.func.now()),
+    sa.UniqueConstraint("source", "source_id"),
+    schema="intake",
+    comment="What could not be taken in, with the reason. Nothing is dropped silently.",
+)
+
+item_key = sa.Table(
+    "item_key",
+    metadata,
+    sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False),
+    _required("text", sa.Text(), "the question's text id at its source", unique=True),
+    schema="intake",
+    comment="Text ids of questions whose item_id was derived from them.",
+)
+
+intake_cursor = sa.Table(
+    "intake_cursor",
+    metadata,
+    sa.Column("source", sa.Text(), primary_key=True, comment="an incremental source"),
+    _required("updated_at", _instant(), "keyset position: the last document's updated_at"),
+    _required("id", UUID(), "keyset position: the last document's id"),
+    schema="intake",
+    comment="How far each incremental source has been read.",
+)
+
+learning_goal = sa.Table(
+    "learning_goal",
+    metadata,
+    sa.Column("id", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
+    _user(),
+    _optional("topic_id", sa.Text(), "NULL = the overall goal"),
+    _required("target_theta", sa.Double(), "ability to reach, logits"),
+    _optional("target_date", sa.Date(), "the day by which"),
+    _required("priority", sa.Integer(), "lower comes first", server_default="1"),
+    _required("valid_from", _instant(), "a week uses the goals set before its as_of"),
+    sa.Index(None, "user_id"),
+    schema="intake",
+    comment="What a student aims at, overall or per topic.",
+)
+
+student_attribute = sa.Table(
+    "student_attribute",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True),
+    sa.Column("name", sa.Text(), primary_key=True),
+    _required("value", sa.Text(), "the group the student belongs to"),
+    schema="intake",
+    comment="Groups for DIF and fairness checks only; never a covariate of a model.",
+)
+
+holiday = sa.Table(
+    "holiday",
+    metadata,
+    sa.Column("date", sa.Date(), primary_key=True),
+    sa.Column("name", sa.Text(), primary_key=True),
+    schema="intake",
+    comment="Days off.",
+)
+
+# -- analytics: what is derived ------------------------------------------------------------------------------
+
+fit_attempt = sa.Table(
+    "fit_attempt",
+    metadata,
+    sa.Column("asset", sa.Text(), primary_key=True),
+    sa.Column("week_start", sa.Date(), primary_key=True),
+    sa.Column("tried_at", _instant(), primary_key=True, server_default=sa.func.now()),
+    _required("published", sa.Boolean(), "the fit became a bank"),
+    _required("diagnostics", JSONB(), "what the fit reported"),
+    _optional("reason", sa.Text(), "why it was not published"),
+    schema="analytics",
+    comment="A log of every fit that was tried, published or not.",
+)
+
+mirt_fit_meta = sa.Table(
+    "mirt_fit_meta",
+    metadata,
+    sa.Column("run_id", UUID(), primary_key=True, comment="uuid5 of asset and week"),
+    _required("week_start", sa.Date(), "Monday of the ISO week", unique=True),
+    _as_of(),
+    _required("model", sa.Text(), "Rasch or 2PL"),
+    _required("model_spec", JSONB(), "priors, quadrature, window, exclusions"),
+    _optional("linking_constants", JSONB(), "onto the reference scale; NULL = on this window's own N(0, 1) scale"),
+    _required("metrics", JSONB(), "log_lik, n_students, n_items, n_responses, iterations, converged, …"),
+    _required("fitted_at", _instant(), "when the fit was written", server_default=sa.func.now()),
+    _required("dagster_run_id", sa.Text(), "the run that wrote it"),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    schema="analytics",
+    comment="One published calibration per week.",
+)
+
+mirt_item_params = sa.Table(
+    "mirt_item_params",
+    metadata,
+    sa.Column(
+        "run_id",
+        UUID(),
+        sa.ForeignKey(mirt_fit_meta.c.run_id, ondelete="CASCADE"),
+        primary_key=True,
+        comment="the calibration",
+    ),
+    sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False, comment="attempt.item_id"),
+    _required("a", sa.Double(), "discrimination, per logit (D = 1)", info={"range": (0, 20)}),
+    _required("b", sa.Double(), "difficulty, logits", info={"range": (-50, 50)}),
+    _required("c", sa.Double(), "lower asymptote; 0 unless the model is 3PL", info={"range": (0, 1)}),
+    _number("se_a", "standard error of a", 0),
+    _number("se_b", "standard error of b", 0),
+    _number("se_c", "standard error of c", 0),
+    _count("n_responses", "answers the item was calibrated on"),
+    _required("is_anchor", sa.Boolean(), "held fixed at its reference value"),
+    _number("infit", "information-weighted mean square", 0),
+    _number("outfit", "unweighted mean square", 0),
+    _number("fit_stat", "item fit chi-square", 0),
+    _number("fit_p", "its p value", 0, 1),
+    _number("rmsd", "root mean square deviation from the model's curve", 0, 1),
+    _optional("flag", sa.Text(), "what is wrong with the item; NULL = not judged or nothing"),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    schema="analytics",
+    comment="Item parameters of each calibration, P(correct) = c + (1 - c) / (1 + exp(-a (theta - b))).",
+)
+
+mirt_ability = sa.Table(
+    "mirt_ability",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week"),
+    _as_of(),
+    _required("theta", sa.Double(), "ability, logits, on the scale of the bank", info={"range": (-6, 6)}),
+    _required("se", sa.Double(), "posterior standard deviation of theta", info={"range": (0, 6)}),
+    _count("n_responses", "first attempts in the look-back window"),
+    _required("method", sa.Text(), "EAP"),
+    _required("model", sa.Text(), "Rasch or 2PL"),
+    # No foreign key: replacing a week's calibration must not take the abilities scored with it along.
+    _required("bank_run_id", UUID(), "the calibration it was scored with; an older one when this week's failed"),
+    *_origin(),
+    schema="analytics",
+    comment="Ability over the look-back window: an average, good for level, not a growth response.",
+)
+
+features_topic_daily = sa.Table(
+    "features_topic_daily",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
+    sa.Column("topic_id", sa.Text(), primary_key=True, comment=f"topic, or {NO_TOPIC}"),
+    sa.Column("date", sa.Date(), primary_key=True, comment="local day"),
+    _count("attempts", "answers on that day"),
+    _count("correct", "of these correct"),
+    _required("accuracy", sa.Double(), "correct / attempts", info={"range": (0, 1)}),
+    _number("rt_median_ms", "median response time of logged answers, ms", 0),
+    _number("rt_mean_ms", "mean response time of logged answers, ms", 0),
+    _count("hints", "answers with a hint; NULL = hints not logged", required=False),
+    _number("theta_mean", "topic ability after that day's answers, logits; NULL = no bank yet", -8, 8),
+    _number("theta_sd", "posterior standard deviation of theta_mean", 0, 8),
+    _required("last_seen_at", _instant(), "the last answer of the day"),
+    *_origin(),
+    sa.Index(None, "date"),
+    schema="analytics",
+    comment="What a student did in a topic on a day, and how able in it afterwards.",
+)
+
+weekly_metrics = sa.Table(
+    "weekly_metrics",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week"),
+    _as_of(),
+    _number("i_t", "improvement: posterior mean of theta(last 14 days) - theta(14 before), logits", -1, 1),
+    _number("i_t_se", "posterior standard deviation of the improvement", 0),
+    _optional("i_t_method", sa.Text(), "theta, or accuracy (logits of proportions correct)"),
+    _number("e_t", "efficiency: 1 - ratio of response times on correct answers, 28 days against 28", -1, 1),
+    _count("e_t_n", "timed correct answers used for e_t", required=False),
+    _number("r_t", "recovery: share of earlier errors now right, shrunk", 0, 1),
+    _count("r_t_n", "earlier errors met again", required=False),
+    _number("a_t", "engagement over 28 days", 0, 1),
+    _count("sessions", "sessions in 28 days"),
+    _count("active_days", "days with answers in this ISO week"),
+    _count("attempts", "answers in this ISO week"),
+    _number("mean_gap_days", "mean days between active days, gaps that end in the last 28 days", 1),
+    _count("idle_days", "whole local days without an answer before as_of"),
+    _number("hint_rate", "share of answers with a hint in 28 days; NULL = not logged", 0, 1),
+    _number("dwell_s", "mean seconds at work per session in 28 days", 0),
+    _number("theta", "mirt_ability.theta of this week", -6, 6),
+    _number("theta_se", "its standard error", 0, 6),
+    _number("theta_week", "weighted likelihood estimate from this ISO week's answers alone", -20, 20),
+    _number("theta_week_se", "its standard error", 0),
+    _count("theta_week_n", "answers of this ISO week on calibrated items", required=False),
+    _optional("bank_run_id", UUID(), "the calibration behind i_t and theta_week"),
+    *_origin(),
+    schema="analytics",
+    comment="Improvement, efficiency, recovery, engagement and their parts, per student and week.",
+)
+
+weekly_kpi = sa.Table(
+    "weekly_kpi",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week"),
+    _as_of(),
+    _number("i_t", "improvement", -1, 1),
+    _number("e_t", "efficiency", -1, 1),
+    _number("r_t", "recovery", 0, 1),
+    _number("a_t", "engagement", 0, 1),
+    _number("p_goal", "probability to reach the goal", 0, 1),
+    _number("p_lower", "5 % bound of p_goal", 0, 1),
+    _number("p_upper", "95 % bound of p_goal", 0, 1),
+    _number("sigma", "standard deviation of theta at the goal date", 0),
+    _number("s_churn", "probability of 14 days of silence within the horizon", 0, 1),
+    _optional("churn_state", sa.Text(), "at_risk or lapsed"),
+    _number("growth_slope", "logits per week"),
+    _number("anomaly_score", "standard normal score of the week"),
+    _optional("anomaly_flag", sa.Boolean(), "the week is unusual for this student"),
+    _number("forecast_theta", "expected own-week theta of next week", -20, 20),
+    _optional("segment_label", sa.Text(), "the student's segment"),
+    _required("provenance", JSONB(), "method, n, interval and run_id of each number"),
+    *_origin(),
+    schema="analytics",
+    comment="One row per student and week: what all models said.",
+)
+
+# The application's own table, read in place; not ours to migrate.
+exam_results = sa.Table(
+    "exam_results",
+    sa.MetaData(),
+    sa.Column("id", UUID(), primary_key=True),
+    sa.Column("session_id", sa.Text(), unique=True),
+    sa.Column("user_id", sa.Text()),
+    sa.Column("exam_id", sa.Integer()),
+    sa.Column("org_id", sa.Integer()),
+    sa.Column("status", sa.Text()),
+    sa.Column("result_json", JSONB()),
+    sa.Column("created_at", _instant()),
+    sa.Column("updated_at", _instant()),
+    schema="public",
+)
+
+
+def attempt_relation(qualified_name: str) -> sa.TableClause:
+    """The table or view of attempts, by name, with the contract's columns.
+
+    Args:
+        qualified_name: `schema.name`, as SEEDTEST_ATTEMPT_RELATION gives it.
+    """
+    schema, name = qualified_name.split(".")
+    columns = (
+        sa.column(column.name, column.type) for column in attempt.c if column.name not in {"source", "source_id"}
+    )
+    return sa.table(name, *columns, schema=schema)

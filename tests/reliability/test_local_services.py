@@ -1,0 +1,78 @@
+"""R services as child processes: ready when start returns, gone with their workers after stop."""
+
+import os
+import signal
+import stat
+import time
+
+import httpx
+import psutil
+import pytest
+
+from seedtest_assets.local import services as module
+from seedtest_assets.local.services import RService, RServices, ServiceError
+
+
+@pytest.fixture
+def services(tmp_path):
+    mine = RServices(tmp_path)
+    yield mine
+    mine.stop()
+
+
+def family(services: RServices) -> list[psutil.Process]:
+    (status,) = services.status()
+    leader = psutil.Process(status.pid)
+    return [leader, *leader.children(recursive=True)]
+
+
+def running(processes: list[psutil.Process]) -> list[psutil.Process]:
+    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_started_service_is_ready_and_asks_for_its_token(services):
+    variables = services.start()
+    url, token = variables["R_IRT_BASE_URL"], variables["R_IRT_INTERNAL_TOKEN"]
+    assert httpx.get(f"{url}/readyz").status_code == 200
+    assert httpx.get(f"{url}/metadata").status_code == 401
+    assert httpx.get(f"{url}/metadata", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert stat.S_IMODE((services.folder / "irt.token").stat().st_mode) == 0o600
+
+
+def test_a_running_service_is_left_as_it_is(services):
+    variables = services.start()
+    before = services.status()
+    assert RServices(services.folder).start() == variables
+    assert services.status() == before
+
+
+def test_stop_leaves_no_worker(services):
+    services.start()
+    started = family(services)
+    assert len(started) > 1
+    RServices(services.folder).stop()  # another command's
+    assert running(started) == []
+
+
+def test_a_killed_service_starts_again_with_the_same_address_and_token(services):
+    variables = services.start()
+    started = family(services)
+    os.kill(started[0].pid, signal.SIGKILL)
+    while running(started[:1]):
+        time.sleep(0.05)
+    assert services.start() == variables
+    assert not set(running(started)) & set(family(services))
+    assert running(started) == []
+
+
+def test_a_service_that_dies_is_reported_with_the_end_of_its_log(services, monkeypatch):
+    unknown = RService("nosuch", "R_NOSUCH")
+    monkeypatch.setattr(module, "SERVICES", (unknown,))
+    with pytest.raises(ServiceError, match=r"(?s)nosuch died while it started.*Name one service of"):
+        RServices(services.folder).start((unknown,))
+
+
+def test_a_machine_without_r_is_told_so(services, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ServiceError, match="R is missing"):
+        services.start()
