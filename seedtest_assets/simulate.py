@@ -128,7 +128,7 @@ class CohortSpec:
     """
 
     students: int = 300
-    items: int = 240
+    items: int = 480
     topics: int = 12
     weeks: int = 26
     end: date
@@ -419,7 +419,7 @@ class ItemChooser:
     p = logistic(m - b), v <- 1 / (1 / v + p (1 - p)) and m <- m + v (correct - p), from N(0, 1); between
     sessions v grows as for a random walk (an extended Kalman filter, Fahrmeir 1992). In the asked topic an
     item is drawn with probability proportional to a normal kernel of its distance from m, times
-    1 - exp(-days since it was last met / 14), so that items near the ability and not met lately come first,
+    1 - exp(-days since it was last met / 365), so that items near the ability and not met yet come first,
     and none is certain or excluded.
 
     Attributes:
@@ -429,7 +429,7 @@ class ItemChooser:
     """
 
     WIDTH = 1.0  # logits: sd of the kernel
-    FORGETTING = 14.0  # days
+    FORGETTING = 365.0  # days: what is new comes first
     SAME_DAY = 0.05  # days: an item met today counts as met so long ago
     DRIFT = 0.01  # logits^2 per week: growth of v
     REVIEW_DAYS = (3.0, 28.0)

@@ -4,15 +4,14 @@ import shlex
 from typing import Annotated, NoReturn
 
 import typer
-from alembic.config import Config
 from rich.console import Console
 from rich.table import Column, Table
 
-from alembic import command
 from seedtest_assets.local.doctor import checks
-from seedtest_assets.local.home import CHECKOUT, home
+from seedtest_assets.local.home import home
 from seedtest_assets.local.machine import Machine, local_machine
 from seedtest_assets.local.postgres import DATABASES, PostgresError
+from seedtest_assets.local.schema import migrate
 from seedtest_assets.local.services import ServiceError
 from seedtest_assets.local.webserver import Webserver, WebserverError
 
@@ -125,11 +124,6 @@ def down() -> None:
     Webserver(home()).stop()
     Machine(home()).stop()
     services_status()
-
-
-def migrate() -> None:
-    """Bring the database of DATABASE_URL to the newest schema; nothing happens when it has it."""
-    command.upgrade(Config(CHECKOUT / "alembic.ini"), "head")
 
 
 def _give_up(error: Exception | str) -> NoReturn:

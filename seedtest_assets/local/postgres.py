@@ -82,9 +82,19 @@ class EmbeddedPostgres:
         self._make_folder()
         if not self.data.exists():
             self._initialise()
-        if not self.running():
-            self._launch()
-        self._make_databases()
+        deadline = time.monotonic() + RETRY_SECONDS
+        while True:
+            if not self.running():
+                self._launch()
+            try:
+                self._make_databases()
+            except psycopg2.OperationalError as error:
+                # The server that runs dies at this moment, or recovers after its starter died.
+                if time.monotonic() > deadline and "starting up" not in str(error):
+                    raise PostgresError(f"the server in {self.folder} is not to be reached: {error}") from error
+                time.sleep(0.2)
+            else:
+                return
 
     def stop(self) -> None:
         """Stop the server cleanly, ending its connections; does nothing when it does not run.
@@ -217,24 +227,15 @@ class EmbeddedPostgres:
                     cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(*names))
 
     def _connect_as_superuser(self) -> Connection:
-        """Connect, waiting for a server that someone else has just started."""
-        deadline = time.monotonic() + READY_SECONDS
-        while True:
-            try:
-                connection = psycopg2.connect(
-                    host=HOST,
-                    port=self.port(),
-                    user=SUPERUSER,
-                    password=self._password(SUPERUSER),
-                    dbname="postgres",
-                )
-            except psycopg2.OperationalError as error:
-                if "starting up" not in str(error) or time.monotonic() > deadline:
-                    raise PostgresError(f"the server in {self.folder} refuses its own superuser: {error}") from error
-                time.sleep(0.2)
-            else:
-                connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
-                return connection
+        connection = psycopg2.connect(
+            host=HOST,
+            port=self.port(),
+            user=SUPERUSER,
+            password=self._password(SUPERUSER),
+            dbname="postgres",
+        )
+        connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
+        return connection
 
     def _program(self, name: str, *arguments: str | Path) -> None:
         """Run one of PostgreSQL's programs in a session of its own, so that Ctrl-C does not reach it."""

@@ -69,6 +69,8 @@ class RecordedProcess:
 
     def pid(self) -> int | None:
         """The program's process number while it runs."""
+        if self._child is not None and self._child.poll() is None:
+            return self._child.pid  # its mark cannot be read in the moment in which it becomes its program
         recorded = self._recorded()
         try:
             process = psutil.Process(int(recorded["pid"]))
@@ -83,8 +85,10 @@ class RecordedProcess:
 
     def members(self) -> list[psutil.Process]:
         """The program and all its descendants that run now."""
-        mark = self._recorded().get("mark")
-        return [process for process in psutil.process_iter() if mark and _mark(process) == mark]
+        pid, mark = self.pid(), self._recorded().get("mark")
+        if mark is None:
+            return []
+        return [process for process in psutil.process_iter() if process.pid == pid or _mark(process) == mark]
 
     def was_stopped(self) -> bool:
         """Whether the program was asked to end since it was last started, by this or any other command."""

@@ -72,7 +72,7 @@ class RServices:
         self._processes = {service.name: RecordedProcess(folder / f"{service.name}.json") for service in SERVICES}
 
     def start(self, services: Sequence[RService] = SERVICES) -> dict[str, str]:
-        """Start those that do not run, and wait until each is ready.
+        """Start those that are not ready, in place of what may be left of them, and wait until each is.
 
         Returns:
             The variables with which a client finds the services: addresses and tokens.
@@ -81,7 +81,7 @@ class RServices:
             ServiceError: R is missing, or a service died or was not ready within a minute.
         """
         for service in services:
-            if not self._processes[service.name].alive():
+            if not is_ready(self._url(service)):
                 self._launch(service)
         variables: dict[str, str] = {}
         for service in services:
@@ -118,7 +118,7 @@ class RServices:
 
     def _launch(self, service: RService) -> None:
         process = self._processes[service.name]
-        process.stop(grace=STOP_SECONDS)  # one that hangs, or workers that outlived their service
+        process.stop(grace=STOP_SECONDS)  # one that hangs or is about to die, workers that outlived theirs
         rscript = shutil.which("Rscript")
         if rscript is None:
             raise ServiceError("R is missing (no Rscript on the PATH); `./run install` installs it")
@@ -154,6 +154,6 @@ def is_ready(url: str | None) -> bool:
     if url is None:
         return False
     try:
-        return httpx.get(f"{url}/readyz", timeout=5.0, trust_env=False).status_code == httpx.codes.OK
+        return httpx.get(f"{url}/readyz", timeout=10.0, trust_env=False).status_code == httpx.codes.OK
     except httpx.TransportError:
         return False

@@ -1,8 +1,6 @@
 # Bodies become data here, in the worker. Everything found wrong is a `malformed()` (400)
 # that names field and row; what a number may be is for the statistics to say (422).
 
-MAX_REPORTED <- 20L # errors named in one problem; a broken column is broken a million times
-
 #' Read a spooled body
 #'
 #' @param path File with the body's bytes.

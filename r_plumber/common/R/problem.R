@@ -1,6 +1,8 @@
 # What is wrong with a request, said the same way everywhere: a condition inside R,
 # a problem document (RFC 9457) outside.
 
+MAX_REPORTED <- 20L # errors named in one problem; a broken column is broken a million times
+
 #' A condition that a client can be told about
 #'
 #' @param class Name of the condition's class, put before "problem".

@@ -1,4 +1,4 @@
-# One worker process, seen from the service: an R session that holds the service's code.
+# One worker process, seen from the service: an R process that holds the service's code.
 
 #' A worker that is kept running
 #'

@@ -116,16 +116,19 @@ maximise_marginal_posterior <- function(outcomes, start, nodes, priors, stopping
   em <- function(parameters) {
     estimates <- utils::relist(parameters, start)
     items <- items_at(estimates)
+    latent <- latent_at(estimates)
     log_prior <- sum(log_prior(items, priors))
-    if (!is.finite(log_prior)) { # an extrapolation beyond the prior's support
+    if (!is.finite(log_prior) || latent$sd < smallest_latent_sd) { # an extrapolation beyond what is possible
       return(list(parameters = parameters, objective = -Inf))
     }
-    expected <- posterior_distribution(outcomes, items, latent_at(estimates), nodes)
+    expected <- posterior_distribution(outcomes, items, latent, nodes)
     counts <- expected_counts(outcomes, expected$posterior)
     maximised <- maximise_items(items, counts, nodes, free_slope = !is.null(start$a), priors)
     estimates$d <- maximised$d
     if (!is.null(start$a)) estimates$a <- maximised$a
-    if (!is.null(start$log_sd)) estimates$log_sd <- log(mean(expected$posterior %*% nodes^2)) / 2
+    if (!is.null(start$log_sd)) {
+      estimates$log_sd <- log(max(sqrt(mean(expected$posterior %*% nodes^2)), smallest_latent_sd))
+    }
     list(
       parameters = unlist(estimates, use.names = FALSE),
       objective = expected$log_lik + log_prior, log_lik = expected$log_lik
@@ -139,6 +142,9 @@ maximise_marginal_posterior <- function(outcomes, start, nodes, priors, stopping
     estimates = utils::relist(fit$parameters, start), iterations = fit$iterations, stopped_by = fit$stopped_by
   )
 }
+
+# Answers that no ability explains drive the sd towards 0, where it has no logarithm.
+smallest_latent_sd <- 0.01
 
 #' Empirical reliability of EAP scores
 #'

@@ -33,7 +33,7 @@ index_responses <- function(responses) {
 duplicate_answers <- function(rows, responses) {
   unprocessable(
     sprintf("%d answers repeat a student and item already answered.", length(rows)),
-    lapply(head(sort(rows), max_errors), function(row) {
+    lapply(head(sort(rows), MAX_REPORTED), function(row) {
       answer <- sprintf("student %s, item %s", responses$student_id[row], responses$item_id[row])
       field_error("responses.item_id", paste("repeats an earlier row:", answer), row)
     })

@@ -79,7 +79,7 @@ check_identified <- function(answers, model, exclusions) {
         "A %s calibration needs at least %d items; %d are left after %d exclusions, answered by %d students.",
         model, needed, n_items, length(exclusions$item_id), length(answers$students)
       ),
-      lapply(head(reasons, max_errors), function(reason) field_error("responses.item_id", reason))
+      lapply(head(reasons, MAX_REPORTED), function(reason) field_error("responses.item_id", reason))
     ))
   }
 }
@@ -90,7 +90,7 @@ require_value <- function(valid, field, message) {
 
 require_rows <- function(valid, field, message) {
   if (!all(valid)) {
-    rows <- head(which(!valid), max_errors)
+    rows <- head(which(!valid), MAX_REPORTED)
     stop(unprocessable(
       sprintf("%s %s.", field, message), lapply(rows, function(row) field_error(field, message, row))
     ))
@@ -102,6 +102,3 @@ require_one_of <- function(value, choices, field) {
 }
 
 is_number <- function(x) is.numeric(x) && length(x) == 1L && is.finite(x)
-
-# The first ones are enough to find a fault; a body of a million bad rows must not come back as one.
-max_errors <- 20L

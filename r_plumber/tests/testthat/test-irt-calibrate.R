@@ -46,3 +46,13 @@ test_that("estimates do not depend on the number of nodes beyond the accuracy of
   expect_equal(coarse$item_params, fine$item_params, tolerance = 1e-4)
   expect_equal(coarse$abilities, fine$abilities, tolerance = 1e-4)
 })
+
+test_that("answers that no ability explains end in a Rasch fit without spread, not in an error", {
+  contradiction <- data.frame(
+    student_id = c("s1", "s1", "s2", "s2"), item_id = c("i1", "i2", "i1", "i2"), correct = c(1, 0, 0, 1)
+  )
+  fit <- calibrate(contradiction, "Rasch")
+  expect_equal(fit$item_params$b, c(0, 0), tolerance = 1e-6)
+  expect_lt(fit$fit_meta$metrics$latent_sd, 0.05)
+  expect_equal(fit$fit_meta$metrics$log_lik, 4 * log(0.5), tolerance = 1e-3)
+})
