@@ -1,5 +1,7 @@
 """`seedtest`: everything a person does with the pipeline from a terminal."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -11,7 +13,9 @@ from rich.table import Table
 
 from seedtest_assets.local import cli as local
 from seedtest_assets.local.machine import local_machine
+from seedtest_assets.local.postgres import PostgresError
 from seedtest_assets.local.schema import migrate as migrate_schema
+from seedtest_assets.local.services import ServiceError
 
 if TYPE_CHECKING:
     from seedtest_assets.intake.writer import Count
@@ -28,10 +32,6 @@ Without DATABASE_URL every command brings this checkout's own PostgreSQL.""",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
-app.add_typer(local.services_app, name="services")
-app.add_typer(local.db_app, name="db")
-for command in (local.env, local.doctor, local.up, local.down):
-    app.command()(command)
 console = Console()
 
 DAY = ["%Y-%m-%d"]
@@ -50,8 +50,7 @@ def demo(
 
     spec = CohortSpec(students=students, weeks=weeks, end=last_sunday(), seed=seed)
     kept = cohort.is_kept(spec)
-    with local_machine():
-        migrate_schema()
+    with _machine():
         with _progress() as progress:
             if not kept:
                 _simulate(progress, spec, cohort.folder())
@@ -85,9 +84,8 @@ def simulate(
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema; where it has it already, nothing happens."""
-    with local_machine(services=False):
-        migrate_schema()
-    console.print("the database has the newest schema")
+    with _machine(services=False):
+        console.print("the database has the newest schema")
 
 
 @app.command("import")
@@ -106,25 +104,18 @@ def import_(
     response_time_ms, hints_used (or hint_used), started_at, session_id, topic_id, source_id.
     Rows that cannot be used go to intake.attempt_reject, each with its reason.
     """
-    with local_machine(services=False):
-        migrate_schema()
-        with _progress() as progress:
-            _import(progress, file, source=source, item_column=item_column, timezone=timezone)
+    with _machine(services=False), _progress() as progress:
+        _import(progress, file, source=source, item_column=item_column, timezone=timezone)
 
 
 @app.command()
 def intake() -> None:
     """Take in what the application's exam_results have had since the last time (the nightly intake job)."""
-    from seedtest_assets.failures import PermanentFailure
     from seedtest_assets.intake.exam_results import take_in_exam_results
     from seedtest_assets.resources.database import Database
 
-    with local_machine(services=False):
-        migrate_schema()
-        try:
-            count = take_in_exam_results(Database())
-        except PermanentFailure as error:
-            _give_up(error.description)
+    with _machine(services=False):
+        count = take_in_exam_results(Database())
         _observe(count)
         console.print(_count_table(count))
 
@@ -142,14 +133,13 @@ def run(
     ] = False,
 ) -> None:
     """Compute every week that touches the days given: calibrate, features, weekly metrics, weekly KPI."""
-    with local_machine():
-        migrate_schema()
+    with _machine():
         span = _days_of_attempts()
         if span is None:
             _give_up("There are no answers yet: `seedtest import FILE`, or `seedtest demo` for a simulated cohort.")
         with _progress() as progress:
             _run(progress, first.date() if first else span[0], last.date() if last else span[1], resume=resume)
-        _show(last.date() if last else span[1])
+        _show(min(last.date(), span[1]) if last else span[1])
 
 
 @app.command()
@@ -157,12 +147,26 @@ def show(
     day: Annotated[datetime | None, typer.Option("--week", formats=DAY, help="Any day of the week to show.")] = None,
 ) -> None:
     """Print what a week's run computed: rows by table, the KPI of a few students, two charts."""
-    with local_machine(services=False):
-        migrate_schema()
+    with _machine(services=False):
         span = _days_of_attempts()
         if span is None:
             _give_up("There is nothing to show yet: `seedtest demo`, or `seedtest import FILE` and `seedtest run`.")
         _show(day.date() if day else span[1])
+
+
+@contextmanager
+def _machine(*, services: bool = True) -> Iterator[None]:
+    """`local_machine`, migrated; what cannot be started or reached is said in one sentence."""
+    from seedtest_assets.failures import PermanentFailure, TransientFailure
+
+    try:
+        with local_machine(services=services):
+            migrate_schema()
+            yield
+    except (PostgresError, ServiceError, TransientFailure) as error:
+        _give_up(str(error))
+    except PermanentFailure as error:
+        _give_up(error.description)
 
 
 def last_sunday() -> date:
@@ -284,3 +288,9 @@ def _progress() -> Progress:
 def _give_up(message: str | None) -> NoReturn:
     Console(stderr=True).print(message, style="red", highlight=False)
     raise typer.Exit(1)
+
+
+for command in (local.up, local.down, local.doctor, local.env):
+    app.command()(command)
+app.add_typer(local.services_app, name="services")
+app.add_typer(local.db_app, name="db")

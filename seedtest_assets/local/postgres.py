@@ -11,6 +11,7 @@ import secrets
 import shutil
 import subprocess
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,7 +23,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from seedtest_assets.local.processes import HOST, port_is_free, write_private
 
-PORTS = range(15432, 15532)  # below the ports that Linux hands to outgoing connections
+PORTS = range(15432, 16432)  # below the ports that Linux hands to outgoing connections
 SUPERUSER = "postgres"
 ROLE = "seedtest"
 DATABASES = ("seedtest", "dagster")
@@ -198,7 +199,8 @@ class EmbeddedPostgres:
                 time.sleep(0.1)
             if free:
                 yield self.port()
-        yield from filter(port_is_free, PORTS)
+        own = zlib.crc32(str(self.folder).encode()) % len(PORTS)  # so that two homes seldom want the same one
+        yield from filter(port_is_free, (*PORTS[own:], *PORTS[:own]))
         raise PostgresError(f"no free port for PostgreSQL between {PORTS.start} and {PORTS.stop - 1}")
 
     def _forget_recycled_pid(self) -> None:

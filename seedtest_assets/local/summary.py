@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import sqlalchemy as sa
+from rich.box import SIMPLE
 from rich.columns import Columns
 from rich.console import Console
 from rich.panel import Panel
@@ -24,6 +25,10 @@ PATH = (
 )
 STUDENTS = 8
 CHART_WEEKS = 26
+CAPTION = (
+    "θ ability, I_t improvement in 14 days, both in logits ± standard error; E_t efficiency, R_t recovery, A_t "
+    "engagement; answers of the week, idle days. P, S and σ are NULL until their models are built."
+)
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -36,7 +41,7 @@ def print_summary(console: Console, database: Database, week_start: date) -> Non
 
 
 def _rows(database: Database, week: Week) -> Table:
-    table = Table("table", "rows this week", "rows in all")
+    table = Table("table", "this week", "in all", box=SIMPLE, title="rows")
     for each in PATH:
         count = sa.func.count()
         (found,) = database.rows(sa.select(count.filter(window(each, week)), count).select_from(each))
@@ -89,9 +94,11 @@ def _students(database: Database, week: Week) -> Table:
         .limit(STUDENTS)
     )  # fmt: skip
     table = Table(
-        "student", "ability θ", "improvement I_t", "by", "efficiency E_t", "recovery R_t", "engagement A_t",
-        "answers", "idle days", title="weekly KPI of the most active students (P, S, σ: rooms not built yet)",
+        "student", "θ", "I_t", "by", "E_t", "R_t", "A_t", "answers", "idle", box=SIMPLE,
+        title="KPI of the most active students", caption=CAPTION,
     )  # fmt: skip
+    for column in table.columns:
+        column.no_wrap = True
     for row in found:
         table.add_row(
             str(row.user_id)[:8], _number(row.theta, row.theta_se), _number(row.i_t, row.i_t_se), row.i_t_method or "–",
@@ -103,4 +110,4 @@ def _students(database: Database, week: Week) -> Table:
 def _number(value: float | None, se: float | None = None) -> str:
     if value is None:
         return "–"
-    return f"{value:.2f}" if se is None else f"{value:.2f} ± {se:.2f}"
+    return f"{value:.2f}" if se is None else f"{value:.2f} ±{se:.2f}"
