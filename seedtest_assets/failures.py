@@ -1,8 +1,9 @@
 """The failure taxonomy: what is worth another try and what is not.
 
 A `TransientFailure` is retried by the step's `STEP_RETRIES`; a `PermanentFailure` ends the run at once,
-because trying again cannot mend bad input, a broken contract or a missing calibration. Run-level retries
-of failed steps are switched off in dagster.yaml, so that retries never multiply.
+because trying again cannot mend bad input, a broken contract or a missing calibration. What is neither, nobody has
+foreseen: the step's policy retries it too. Run-level retries of failed steps are switched off in dagster.yaml, so
+that retries never multiply.
 """
 
 import dagster as dg

@@ -12,24 +12,34 @@ import sqlalchemy as sa
 from seedtest_assets import tables
 from seedtest_assets.calendar import Week
 from seedtest_assets.resources.database import DIALECT, Database, run_id
+from seedtest_assets.settings import settings
 
 OWNERS = ["team:learning-analytics"]
-FRESH_DAILY = dg.FreshnessPolicy.cron(deadline_cron="0 6 * * *", lower_bound_delta=timedelta(hours=5))
-"""The nightly run of 02:30 has to be done by six o'clock UTC."""
+FRESH_DAILY = dg.FreshnessPolicy.cron(
+    deadline_cron="0 6 * * *", lower_bound_delta=timedelta(hours=5), timezone=settings().seedtest_timezone
+)
+"""The nightly run of 02:30 has to be done by six o'clock, local time as the schedule's."""
 
 
 def column_schema(table: sa.Table) -> dict[str, Any]:
-    """Asset metadata: the table's name and columns, as `tables` defines them."""
+    """Asset metadata: the table's name, key and columns, as `tables` defines them."""
+    key = [column.name for column in table.primary_key]
     columns = [
         dg.TableColumn(
             name=column.name,
             type=str(column.type.compile(dialect=DIALECT)).lower(),
             description=column.comment,
-            constraints=dg.TableColumnConstraints(nullable=bool(column.nullable), unique=column.primary_key),
+            constraints=dg.TableColumnConstraints(
+                nullable=bool(column.nullable), unique=bool(column.unique) or key == [column.name]
+            ),
         )
         for column in table.c
     ]
-    return {"dagster/table_name": table.fullname, "dagster/column_schema": dg.TableSchema(columns=columns)}
+    constraints = dg.TableConstraints(other=[f"primary key ({', '.join(key)})"])
+    return {
+        "dagster/table_name": table.fullname,
+        "dagster/column_schema": dg.TableSchema(columns=columns, constraints=constraints),
+    }
 
 
 def weeks(context: dg.AssetExecutionContext) -> list[Week]:
@@ -37,9 +47,16 @@ def weeks(context: dg.AssetExecutionContext) -> list[Week]:
     return [Week.of(date.fromisoformat(key)) for key in sorted(context.partition_keys)]
 
 
-def single_run(written: Sequence[int], **metadata: Any) -> dg.MaterializeResult[None]:
-    """The result of an asset that may have written several weeks."""
-    return dg.MaterializeResult(metadata={"dagster/partition_row_count": sum(written), **metadata})
+def single_run(written: Sequence[int]) -> dg.MaterializeResult[None]:
+    """The result of an asset that may have written several weeks; each partition shows its own number of rows.
+
+    Args:
+        written: rows of each of the run's `weeks`, in their order.
+    """
+    context = dg.AssetExecutionContext.get()
+    for week, rows in zip(weeks(context), written, strict=True):
+        context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=week.key)
+    return dg.MaterializeResult()
 
 
 def window(table: sa.Table, week: Week) -> sa.ColumnElement[bool]:

@@ -210,7 +210,7 @@ def _published(context: AssetExecutionContext, week: Week, calibration: Calibrat
             "model_spec": [fit["model_spec"] | {"window": look_back}],
             "linking_constants": [fit["linking_constants"]],
             "metrics": [fit["metrics"]],
-            "dagster_run_id": [context.run_id],
+            "dagster_run_id": [context.run.run_id],
         }
     )
     names = ["item_id", "a", "b", "c", "se_a", "se_b", "n_responses"]

@@ -5,12 +5,15 @@ saves the seconds that a launched run costs; every run is recorded with the code
 to, so that the UI can re-execute it from its failure like any other.
 """
 
+import os
+import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 import dagster as dg
+import psutil
 from dagster._core.definitions.reconstruct import ReconstructableJob, ReconstructableRepository
 from dagster._core.execution.api import create_execution_plan, execute_run
 from dagster._core.execution.plan.state import KnownExecutionState
@@ -18,12 +21,16 @@ from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, 
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from seedtest_assets.automation.jobs import metrics_job
+from seedtest_assets.calendar import Week
 
 MODULE = "seedtest_assets.definitions"
 LOCATION = "seedtest"
 """As workspace.yaml names it."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PARTITION = "dagster/partition"
+HOST, PROCESS = "seedtest/host", "seedtest/process"
+IN_PROGRESS = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
+FAILED = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,13 @@ def run_weeks(weeks: Sequence[date], *, resume: bool = False) -> Iterator[WeekRu
 
     Args:
         weeks: Mondays.
-        resume: leave out weeks whose newest run succeeded, and go on from the failed asset where it failed.
+        resume: leave out weeks whose newest run succeeded, and go on from the failed asset where it failed. A
+            run made before the week's as_of, while the week was running, counts for nothing.
     """
     repository = ReconstructableRepository.for_module(MODULE, "definitions", working_directory=str(Path.cwd()))
     job = repository.get_reconstructable_job(metrics_job.name)
     with dg.DagsterInstance.get() as instance:
+        _close_orphans(instance)
         for week in weeks:
             parent = _newest_run(instance, week) if resume else None
             if parent is not None and parent.status == dg.DagsterRunStatus.SUCCESS:
@@ -65,17 +74,36 @@ def run_weeks(weeks: Sequence[date], *, resume: bool = False) -> Iterator[WeekRu
                 return
 
 
+def _close_orphans(instance: dg.DagsterInstance) -> None:
+    """Say that runs whose process was killed failed: in progress, they would keep the service from all others."""
+    mine = dg.RunsFilter(job_name=metrics_job.name, statuses=IN_PROGRESS, tags={HOST: platform.node()})
+    for run in instance.get_runs(mine):
+        if not psutil.pid_exists(int(run.tags[PROCESS])):
+            instance.report_run_failed(run, "The process that executed this run is gone.")
+
+
 def _newest_run(instance: dg.DagsterInstance, week: date) -> dg.DagsterRun | None:
-    wanted = dg.RunsFilter(job_name=metrics_job.name, tags={PARTITION: week.isoformat()})
+    """The newest run that saw all the facts that the week has by now, or None."""
+    wanted = dg.RunsFilter(
+        job_name=metrics_job.name, tags={PARTITION: week.isoformat()}, created_after=Week.of(week).as_of
+    )
     return next(iter(instance.get_runs(wanted, limit=1)), None)
+
+
+def _found_wrong(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a blocking check stopped the run: what it found wrong has to be computed anew, not looked at again."""
+    events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    found = [event.asset_check_evaluation for event in events]
+    return any(check is not None and check.blocking and not check.passed for check in found)
 
 
 def _run_week(
     instance: dg.DagsterInstance, job: ReconstructableJob, week: date, parent: dg.DagsterRun | None
 ) -> WeekRun:
     definition = job.get_definition()
-    tags = {PARTITION: week.isoformat()}
-    failed = parent if parent is not None and parent.status == dg.DagsterRunStatus.FAILURE else None
+    tags = {PARTITION: week.isoformat(), HOST: platform.node(), PROCESS: str(os.getpid())}
+    resumable = parent is not None and parent.status in FAILED and not _found_wrong(instance, parent)
+    failed = parent if resumable else None
     steps, known = KnownExecutionState.build_resume_retry_reexecution(instance, failed) if failed else (None, None)
     plan = create_execution_plan(job, QUIET, step_keys_to_execute=steps, known_state=known, tags=tags)
     run = instance.create_run_for_job(

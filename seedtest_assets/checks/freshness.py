@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from seedtest_assets.assets.common import window
 from seedtest_assets.calendar import WEEK, Week, local_day, monday
+from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database
 from seedtest_assets.settings import settings
 
@@ -26,6 +27,7 @@ def latest_closed_week_has_rows(table: sa.Table) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=table.name,
         name="latest_closed_week_has_rows",
+        retry_policy=STEP_RETRIES,
         description="The last week that is over has rows. Freshness policies look at the asset as a whole.",
     )
     def check(database: Database) -> dg.AssetCheckResult:

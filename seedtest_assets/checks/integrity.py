@@ -8,39 +8,51 @@ import sqlalchemy as sa
 
 from seedtest_assets.assets.common import window
 from seedtest_assets.calendar import WEEKS, Week
+from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database
 
 
 def out_of_range(table: sa.Table) -> dict[str, sa.ColumnElement[bool]]:
     """For each numeric column, the condition under which a row violates the range `tables` gives it.
 
-    NaN violates every range: PostgreSQL sorts it above all numbers, and unknown is NULL, never NaN.
+    NaN and the infinities violate every range: unknown is NULL, never NaN.
     """
+    no_number = [sa.cast(word, sa.Double) for word in ("NaN", "Infinity", "-Infinity")]
     found: dict[str, sa.ColumnElement[bool]] = {}
     for column in table.c:
         if "range" not in column.info:
             continue
         low, high = column.info["range"]
-        beyond = [column == sa.cast("NaN", sa.Double)] if isinstance(column.type, sa.Double) else []
+        beyond = [column.in_(no_number)] if isinstance(column.type, sa.Double) else []
         beyond += [column < low] if low is not None else []
         beyond += [column > high] if high is not None else []
         found[column.name] = sa.or_(*beyond)
     return found
 
 
-def numbers_in_range(table: sa.Table) -> dg.AssetChecksDefinition:
-    """The blocking check of a table's weeks. Keys and required values are held by the table's own constraints."""
+def numbers_in_range(
+    table: sa.Table, *, asset: str | None = None, name: str = "numbers_in_range"
+) -> dg.AssetChecksDefinition:
+    """The blocking check of a table's weeks. Keys and required values are held by the table's own constraints.
+
+    Args:
+        table: what is looked at.
+        asset: whose descendants are stopped; by default the table's own.
+        name: of the check.
+    """
 
     @dg.asset_check(
-        asset=table.name,
-        name="numbers_in_range",
+        asset=asset or table.name,
+        name=name,
         blocking=True,
         partitions_def=WEEKS,
-        description="Every number lies in the range that its column allows; none is NaN.",
+        retry_policy=STEP_RETRIES,
+        description=f"Every number of {table.fullname} lies in its column's range; none is NaN or infinite. "
+        "Once the cause is mended, materialise the week anew: re-execution from the failure would only look again.",
     )
     def check(context: dg.AssetCheckExecutionContext, database: Database) -> dg.AssetCheckResult:
         conditions = out_of_range(table)
-        counts = [sa.func.count().filter(condition).label(name) for name, condition in conditions.items()]
+        counts = [sa.func.count().filter(condition).label(column) for column, condition in conditions.items()]
         bad: dict[str, int] = {}
         rows = 0
         for key in context.partition_keys:
@@ -50,9 +62,9 @@ def numbers_in_range(table: sa.Table) -> dg.AssetChecksDefinition:
             )
             (found,) = database.rows(query)
             rows += found.rows
-            for name in conditions:
-                if found._mapping[name]:
-                    bad[name] = bad.get(name, 0) + found._mapping[name]
+            for column in conditions:
+                if found._mapping[column]:
+                    bad[column] = bad.get(column, 0) + found._mapping[column]
         return dg.AssetCheckResult(
             passed=not bad,
             description=f"rows out of range, by column: {bad}" if bad else None,

@@ -2,21 +2,24 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from seedtest_assets.intake.writer import AttemptWriter, Count
+from seedtest_assets.intake.writer import LONGEST_ID, STAGED, AttemptWriter, Count
 from seedtest_assets.resources.database import Database
 
 BATCH_ROWS = 50_000
+CSV_BLOCK = 4 << 20
 REQUIRED = {
     "student_id": ("student_id",),
     "item_id": ("item_id",),
@@ -31,10 +34,17 @@ OPTIONAL = {
     "topic_id": ("topic_id",),
     "source_id": ("source_id",),
 }
-TRUTH = {"true": True, "t": True, "1": True, "yes": True, "false": False, "f": False, "0": False, "no": False}
-OFFSET = r"(?:[zZ]|[+-]\d{2}(?::?\d{2})?)$"
+TRUTH = {
+    **dict.fromkeys(("true", "t", "yes", "1", "1.0"), True),
+    **dict.fromkeys(("false", "f", "no", "0", "0.0"), False),
+}
+DATE_TIME = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?"
+OFFSET = r" ?(?:[zZ]|[+-]\d{2}(?::?\d{2})?)"
+LOCAL_TIME, ABSOLUTE_TIME = rf"{DATE_TIME})?$", rf"{DATE_TIME}{OFFSET})$"
+LONG_AGO = pd.Timestamp("1970-01-01", tz="UTC")
 FAR_FUTURE = pd.Timedelta(days=1)
 Progress = Callable[[float], None]
+Bools = npt.NDArray[np.bool_]
 
 
 class UnreadableFile(ValueError):
@@ -46,7 +56,7 @@ class Batch:
     """Some rows of a file as they came.
 
     Attributes:
-        rows: at most BATCH_ROWS rows, all of the file's columns.
+        rows: all of the file's columns.
         malformed: lines that are no rows at all (another number of fields).
         done: how far into the file they end, 0 to 1.
     """
@@ -54,6 +64,14 @@ class Batch:
     rows: pa.Table
     malformed: list[str]
     done: float
+
+
+@dataclass(frozen=True)
+class AttemptFile:
+    """An opened file: its columns, and its rows as a stream."""
+
+    columns: list[str]
+    batches: Iterator[Batch]
 
 
 def import_file(
@@ -68,7 +86,8 @@ def import_file(
     """Take a CSV or Parquet file of attempts into intake.attempt, all or nothing.
 
     Memory is bounded by the batch. A row is refused, with its reason, into attempt_reject; a line of a CSV
-    file with the wrong number of fields too. Importing a file again changes nothing.
+    file with the wrong number of fields too. Importing a file again changes nothing; importing it with another
+    item column or time zone corrects its rows.
 
     Args:
         database: where to.
@@ -82,73 +101,84 @@ def import_file(
     Raises:
         UnreadableFile: no such file, another format, or a required column is missing.
     """
-    with database.transaction() as connection:
-        writer = AttemptWriter(connection, source)
-        for batch in _batches(path):
-            columns = _columns(path, batch.rows.column_names, item_column)
-            rows, rejects, zero_times = _sorted_out(batch, columns, timezone)
-            writer.add(rows, rejects, zero_times=zero_times)
-            progress(batch.done)
-        return writer.finish()
+    with _opened(path) as file:
+        columns = _columns(path, file.columns, item_column)
+        with database.transaction() as connection:
+            writer = AttemptWriter(connection, source)
+            for batch in file.batches:
+                rows, rejects, zero_times = _sorted_out(batch, columns, timezone)
+                writer.add(rows, rejects, zero_times=zero_times)
+                progress(batch.done)
+            return writer.finish()
 
 
-def _batches(path: Path) -> Iterator[Batch]:
+@contextmanager
+def _opened(path: Path) -> Iterator[AttemptFile]:
     if not path.is_file():
         raise UnreadableFile(f"{path} does not exist")
-    readers = {
-        ".parquet": _parquet_batches,
-        ".pq": _parquet_batches,
-        ".csv": _csv_batches,
-        ".gz": _csv_batches,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    openers = {".parquet": _parquet, ".pq": _parquet, ".csv": _csv, ".gz": _csv}
+    opener = openers.get(path.suffix.lower())
+    if opener is None:
         raise UnreadableFile(f"{path.name}: give a .parquet, .csv or .csv.gz file")
     try:
-        yield from reader(path)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        with opener(path) as file:
+            yield file
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
         raise UnreadableFile(f"{path.name} cannot be read as {path.suffix}: {error}") from error
 
 
-def _parquet_batches(path: Path) -> Iterator[Batch]:
+@contextmanager
+def _parquet(path: Path) -> Iterator[AttemptFile]:
     with pa.parquet.ParquetFile(path) as file:
-        rows, read = max(file.metadata.num_rows, 1), 0
-        for batch in file.iter_batches(BATCH_ROWS):
-            read += batch.num_rows
-            yield Batch(pa.Table.from_batches([batch]), [], read / rows)
+
+        def batches() -> Iterator[Batch]:
+            rows, read = max(file.metadata.num_rows, 1), 0
+            for batch in file.iter_batches(BATCH_ROWS):
+                read += batch.num_rows
+                yield Batch(pa.Table.from_batches([batch]), [], read / rows)
+
+        yield AttemptFile(file.schema_arrow.names, batches())
 
 
-def _csv_batches(path: Path) -> Iterator[Batch]:
-    """Every column as text: what is no number or time is refused by row, not by file."""
+@contextmanager
+def _csv(path: Path) -> Iterator[AttemptFile]:
+    """Every column as bytes: what is no text, number or time is refused by row, not by file."""
     malformed: list[str] = []
 
     def refuse(row: Any) -> str:
         malformed.append(row.text)
         return "skip"
 
-    with pa.csv.open_csv(path) as preview:
-        names = preview.schema.names
-    convert = pa.csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()),
-        strings_can_be_null=True,
-        null_values=["", "NA", "NULL"],
-    )
     parse = pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse)
-    read_options = pa.csv.ReadOptions(block_size=4 << 20, use_threads=False)
-    size, read = max(path.stat().st_size, 1), 0
-    with pa.csv.open_csv(path, read_options, parse, convert) as reader:
-        for batch in reader:
-            read += batch.nbytes
-            lines, malformed[:] = malformed.copy(), []
-            yield Batch(pa.Table.from_batches([batch]), lines, min(read / size, 1.0))
+    with pa.csv.open_csv(path, parse_options=parse) as preview:
+        names = preview.schema.names
+    malformed.clear()
+    convert = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.binary()), strings_can_be_null=True, null_values=["", "NA", "NULL"]
+    )
+    with pa.csv.open_csv(path, pa.csv.ReadOptions(block_size=CSV_BLOCK, use_threads=False), parse, convert) as reader:
+
+        def batches() -> Iterator[Batch]:
+            size, read = max(path.stat().st_size, 1), 0
+            for batch in reader:
+                read += batch.nbytes
+                lines, malformed[:] = malformed.copy(), []
+                yield Batch(pa.Table.from_batches([batch]), lines, min(read / size, 1.0))
+            if malformed:
+                yield Batch(reader.schema.empty_table(), malformed, 1.0)
+
+        yield AttemptFile(names, batches())
 
 
 def _columns(path: Path, found: list[str], item_column: str | None) -> dict[str, str]:
     """The file's column for each of ours.
 
     Raises:
-        UnreadableFile: when a required one is missing.
+        UnreadableFile: when a required one is missing, or two have one name.
     """
+    repeated = sorted({name for name in found if found.count(name) > 1})
+    if repeated:
+        raise UnreadableFile(f"{path.name} has several columns named {', '.join(repeated)}")
     columns = {
         ours: next((name for name in names if name in found), None) for ours, names in (REQUIRED | OPTIONAL).items()
     }
@@ -170,23 +200,28 @@ def _columns(path: Path, found: list[str], item_column: str | None) -> dict[str,
 
 def _sorted_out(batch: Batch, columns: dict[str, str], timezone: str) -> tuple[pd.DataFrame, pd.DataFrame, int]:
     """The valid rows, the refused ones with their reason, and how many response times were 0."""
-    raw = batch.rows
+    raw, not_utf8 = _as_text(batch.rows)
 
     def text(ours: str) -> "pd.Series[str]":
         if ours not in columns:
             return pd.Series(None, index=range(raw.num_rows), dtype="str")
-        return _text(raw[columns[ours]])
+        found: pd.Series[str] = raw[columns[ours]].to_pandas().astype("str")
+        return found.mask(found.str.strip() == "")
 
-    as_text = [raw[name].cast(pa.string()).fill_null("") for name in raw.column_names]
-    content = pc.binary_join_element_wise(*as_text, "\x1f")
+    def instants(ours: str) -> "pd.Series[pd.Timestamp]":
+        if ours in columns and pa.types.is_timestamp(batch.rows[columns[ours]].type):
+            return _utc(batch.rows[columns[ours]], timezone)
+        return _parsed(text(ours).str.strip(), timezone)
+
+    content = pc.binary_join_element_wise(*(column.fill_null("") for column in raw.columns), "\x1f")
     truth = text("correct").str.strip().str.lower().map(TRUTH)
     time_text = text("response_time_ms")
     time_ms = pd.to_numeric(time_text, errors="coerce").round()
     hints_text = text("hint_used").str.strip().str.lower()
-    hints = hints_text.map(TRUTH).astype("object").where(hints_text.isin(TRUTH.keys()))
     hint_count = pd.to_numeric(hints_text, errors="coerce")
-    hint_used = hints.where(hints.notna(), (hint_count > 0).where(hint_count.notna()))
-    completed = _instants(raw, columns, "completed_at", timezone)
+    hints = hints_text.map(TRUTH).astype("object")
+    hint_used = hints.where(hints.notna(), (hint_count > 0).where(hint_count >= 0))
+    completed, started, started_text = instants("completed_at"), instants("started_at"), text("started_at")
     rows = pd.DataFrame(
         {
             "identity": _identities(content, text("source_id")),
@@ -196,32 +231,60 @@ def _sorted_out(batch: Batch, columns: dict[str, str], timezone: str) -> tuple[p
             "response_time_ms": time_ms.where(time_ms != 0),
             "hint_used": hint_used,
             "completed_at": completed,
-            "started_at": _instants(raw, columns, "started_at", timezone),
+            "started_at": started,
             "session_id": text("session_id"),
             "topic_id": text("topic_id"),
         }
-    )
+    )[STAGED]
+    ids = rows[["identity", "student", "item", "session_id", "topic_id"]]
     reasons = {
-        "contains a NUL character": pc.match_substring(content, "\x00").to_pandas().to_numpy(bool),
+        "is not UTF-8": not_utf8,
+        "contains a NUL character": pc.match_substring(content, "\x00"),
         "student_id is missing": rows["student"].isna(),
         "item_id is missing": rows["item"].isna(),
-        "time of the answer is missing or not a time": completed.isna(),
+        f"an id is longer than {LONGEST_ID} characters": ids.apply(lambda id_: id_.str.len() > LONGEST_ID).any(axis=1),
+        "an id contains a line break (a quote that is not closed?)": ids.apply(
+            lambda id_: id_.str.contains("\n", regex=False, na=False)
+        ).any(axis=1),
+        "time of the answer is missing or not ISO 8601": completed.isna(),
+        "time of the answer is before 1970": completed < LONG_AGO,
         "time of the answer is in the future": completed > pd.Timestamp.now("UTC") + FAR_FUTURE,
+        "started_at is not ISO 8601": started_text.notna() & started.isna(),
+        "started_at is before 1970 or in the future": (started < LONG_AGO)
+        | (started > pd.Timestamp.now("UTC") + FAR_FUTURE),
         "correct is missing or not true/false": truth.isna(),
         "response_time_ms is not a number": time_text.notna() & time_ms.isna(),
         "response_time_ms is negative": time_ms < 0,
         "response_time_ms is beyond 24 days": time_ms > np.iinfo(np.int32).max,
-        "hint_used is neither a number nor true/false": hints_text.notna() & rows["hint_used"].isna(),
+        "hint_used is neither a count nor true/false": hints_text.notna() & rows["hint_used"].isna(),
     }
     reason = np.select([np.asarray(bad, bool) for bad in reasons.values()], list(reasons), default="")
     good = reason == ""
     zero_times = int((time_ms == 0)[good].sum())
     valid = rows[good].astype({"correct": "bool", "response_time_ms": "Int32", "hint_used": "boolean"})
-    return (
-        valid,
-        _rejects(raw.filter(pa.array(~good)), rows["identity"][~good], reason[~good], batch),
-        zero_times,
-    )
+    refused = _rejects(raw.filter(pa.array(~good)), rows["identity"][~good], reason[~good], batch)
+    return valid, refused, zero_times
+
+
+def _as_text(rows: pa.Table) -> tuple[pa.Table, Bools]:
+    """Every column as text, and which rows have bytes that are no UTF-8 (� stands in for these)."""
+    not_utf8 = np.zeros(rows.num_rows, bool)
+    columns = {}
+    for name in rows.column_names:
+        column = rows[name]
+        if pa.types.is_timestamp(column.type):  # as UTC: with a zone the text takes thirty times as long
+            column = column.cast(pa.timestamp(column.type.unit))
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = column.cast(pa.large_binary())  # Arrow checks bytes when they become text, not when it reads
+        try:
+            columns[name] = column.cast(pa.string())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # no UTF-8; or lists, uuids: as Python prints them
+            values = column.to_pylist()
+            text = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
+            broken = (isinstance(v, bytes) and v != t.encode() for v, t in zip(values, text, strict=True))
+            not_utf8 |= np.fromiter(broken, bool, len(values))
+            columns[name] = pa.chunked_array([[None if value is None else str(value) for value in text]], pa.string())
+    return pa.table(columns), not_utf8
 
 
 def _identities(content: pa.ChunkedArray, given: "pd.Series[str]") -> "pd.Series[str]":
@@ -229,27 +292,18 @@ def _identities(content: pa.ChunkedArray, given: "pd.Series[str]") -> "pd.Series
     return given.where(given.notna(), hashed)
 
 
-def _instants(raw: pa.Table, columns: dict[str, str], ours: str, timezone: str) -> "pd.Series[pd.Timestamp]":
-    """Times as UTC; text in ISO 8601, and what carries no offset is local to `timezone`. NaT where it is no time."""
-    if ours not in columns:
-        return pd.Series(pd.NaT, index=range(raw.num_rows), dtype="datetime64[us, UTC]")
-    column = raw[columns[ours]]
-    if pa.types.is_timestamp(column.type):
-        parsed = column.to_pandas().reset_index(drop=True)
-        instants: pd.Series[pd.Timestamp] = (
-            parsed.dt.tz_convert("UTC") if column.type.tz else _localised(parsed, timezone)
-        )
-        return instants
-    text = _text(column).str.strip()
-    has_offset = text.str.contains(OFFSET, regex=True, na=False) & text.str.contains(":", regex=False, na=False)
-    absolute = pd.to_datetime(text.where(has_offset), utc=True, errors="coerce", format="ISO8601")
-    local = pd.to_datetime(text.where(~has_offset), errors="coerce", format="ISO8601")
-    return absolute.where(has_offset, _localised(local, timezone))
+def _utc(column: pa.ChunkedArray, timezone: str) -> "pd.Series[pd.Timestamp]":
+    """Timestamps as UTC; those without a zone are local to `timezone`."""
+    times: pd.Series[pd.Timestamp] = column.to_pandas()
+    return times.dt.tz_convert("UTC") if column.type.tz else _localised(times, timezone)
 
 
-def _text(column: pa.ChunkedArray) -> "pd.Series[str]":
-    text: pd.Series[str] = column.cast(pa.string()).to_pandas().astype("str").reset_index(drop=True)
-    return text
+def _parsed(text: "pd.Series[str]", timezone: str) -> "pd.Series[pd.Timestamp]":
+    """ISO 8601 as UTC; what carries no offset is local to `timezone`. NaT where it is no time."""
+    absolute, local = text.str.match(ABSOLUTE_TIME, na=False), text.str.match(LOCAL_TIME, na=False)
+    at = pd.to_datetime(text.where(absolute), utc=True, errors="coerce", format="ISO8601")
+    here = pd.to_datetime(text.where(local), errors="coerce", format="ISO8601")
+    return at.where(absolute, _localised(here, timezone))
 
 
 def _localised(times: "pd.Series[pd.Timestamp]", timezone: str) -> "pd.Series[pd.Timestamp]":
@@ -262,7 +316,7 @@ def _rejects(
     raw: pa.Table, identities: "pd.Series[str]", reasons: "np.ndarray[Any, Any]", batch: Batch
 ) -> pd.DataFrame:
     payloads = [
-        {name: None if value is None else str(value).replace("\x00", "\ufffd") for name, value in row.items()}
+        {name: None if value is None else value.replace("\x00", "\ufffd") for name, value in row.items()}
         for row in raw.to_pylist()
     ]
     rows = pd.DataFrame({"identity": identities.to_numpy(), "reason": reasons, "payload": payloads})

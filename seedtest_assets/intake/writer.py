@@ -1,4 +1,4 @@
-"""How attempts get into intake.attempt: staged as text, then mapped, deduplicated and numbered in one statement each.
+"""How attempts get into intake.attempt: staged with mapped ids, then deduplicated and numbered in one statement each.
 
 Everything happens in the caller's transaction: an interrupted intake leaves nothing behind, and taking the same
 rows in again changes nothing, because a row's identity is (source, source_id).
@@ -17,8 +17,30 @@ from seedtest_assets.resources.database import copy_in
 from seedtest_assets.tables import attempt, attempt_reject, item_key
 
 UUID_TEXT = "^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
-INTEGER_TEXT = "^[0-9]{1,18}$"
+INTEGER_TEXT = "^(0|[1-9][0-9]{0,17})$"
+LONG_INTEGER_TEXT = "^[1-9][0-9]{18}$"
+LONGEST_ID = 500
+"""Characters of an id: what an index entry holds also in UTF-8."""
 DUPLICATE = "duplicate of an earlier row"
+
+
+def _student_id(text: sa.ColumnElement[str]) -> sa.ColumnElement[Any]:
+    """A uuid stays itself; any other text is its md5, laid out 8-4-4-4-12."""
+    return sa.cast(sa.case((text.op("~")(UUID_TEXT), text), else_=sa.func.md5(text)), UUID)
+
+
+def _is_integer(text: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """A bigint as it is usually written; '007' and '7' are two texts and stay two items."""
+    fits = sa.collate(text, "C") <= str(2**63 - 1)
+    return text.op("~")(INTEGER_TEXT) | (text.op("~")(LONG_INTEGER_TEXT) & fits)
+
+
+def _item_id(text: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
+    """A whole number stays itself; any other text is the first 8 bytes of its md5, big-endian, 63 bits."""
+    bits = sa.cast(sa.literal("x") + sa.func.left(sa.func.md5(text), 16), sa.dialects.postgresql.BIT(64))
+    hashed = sa.cast(bits, sa.BigInteger).op("&")(sa.literal(2**63 - 1, sa.BigInteger))
+    return sa.case((_is_integer(text), sa.cast(text, sa.BigInteger)), else_=hashed)
+
 
 _temporary = sa.MetaData()
 _options: dict[str, Any] = {"prefixes": ["TEMPORARY"], "postgresql_on_commit": "DROP"}
@@ -30,6 +52,8 @@ staged = sa.Table(
     sa.Column("identity", sa.Text(), nullable=False),
     sa.Column("student", sa.Text(), nullable=False),
     sa.Column("item", sa.Text(), nullable=False),
+    sa.Column("student_id", UUID(), sa.Computed(_student_id(sa.column("student", sa.Text())))),
+    sa.Column("item_id", sa.BigInteger(), sa.Computed(_item_id(sa.column("item", sa.Text())))),
     sa.Column("correct", sa.Boolean(), nullable=False),
     sa.Column("response_time_ms", sa.Integer()),
     sa.Column("hint_used", sa.Boolean()),
@@ -39,7 +63,10 @@ staged = sa.Table(
     sa.Column("topic_id", sa.Text()),
     **_options,
 )
-"""Rows as read: ids still text; `identity` becomes source_id; `ordinal` is the place in the source."""
+"""Rows as read: ids as text and mapped; `identity` becomes source_id; `ordinal` is the place in the source."""
+
+STAGED = [column.name for column in staged.c if column.computed is None and column.name != "ordinal"]
+"""What a batch of valid rows consists of."""
 
 refused = sa.Table(
     "staged_reject",
@@ -47,6 +74,14 @@ refused = sa.Table(
     sa.Column("identity", sa.Text(), nullable=False),
     sa.Column("reason", sa.Text(), nullable=False),
     sa.Column("payload", JSONB(), nullable=False),
+    **_options,
+)
+
+touched = sa.Table(  # (student, item) pairs that gained, lost or changed an attempt
+    "touched_attempt",
+    _temporary,
+    sa.Column("student_id", UUID(), nullable=False),
+    sa.Column("item_id", sa.BigInteger(), nullable=False),
     **_options,
 )
 
@@ -94,15 +129,22 @@ class Count:
 class AttemptWriter:
     """Takes batches of rows into intake.attempt within one transaction.
 
-    Use: `writer = AttemptWriter(connection, "file")`, `add` batches, `finish`.
+    Use: `writer = AttemptWriter(connection, "file")`, `add` batches, `finish`. A row that is known already by its
+    identity is corrected where it differs.
+
+    Args:
+        connection: the transaction; it waits until no other intake runs.
+        source: the first half of a row's identity.
+        keep_first_time: a correction leaves completed_at as it was, because the source tells only when it last wrote.
     """
 
-    def __init__(self, connection: sa.Connection, source: str) -> None:
+    def __init__(self, connection: sa.Connection, source: str, *, keep_first_time: bool = False) -> None:
         self._connection = connection
         self._source = source
+        self._keep_first_time = keep_first_time
         self._count = Count()
-        # Two intakes of one source would number the same attempts: the second waits.
-        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext("intake.attempt"), sa.func.hashtext(source))
+        # Two intakes, of whichever sources, would number the attempts of the same students: the second waits.
+        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(attempt.fullname))
         connection.execute(sa.select(lock))
         _temporary.create_all(connection, checkfirst=False)
 
@@ -110,7 +152,7 @@ class AttemptWriter:
         """Stage a batch.
 
         Args:
-            rows: valid rows; the columns of `staged` without `ordinal`.
+            rows: valid rows; columns STAGED.
             rejects: columns identity, reason, payload (a dict).
             zero_times: response times of 0 among the rows, which came here as missing.
         """
@@ -122,81 +164,74 @@ class AttemptWriter:
         self._count.zero_times += zero_times
 
     def finish(self) -> Count:
-        """Map ids, refuse duplicates, insert or correct, number the attempts; then drop the staging tables."""
+        """Refuse duplicates, insert or correct, number the attempts; then drop the staging tables."""
         self._connection.execute(sa.text("ANALYZE staged_attempt"))
         self._refuse_duplicates()
         self._keep_rejects()
         self._keep_item_keys()
-        known_before = self._connection.execute(sa.select(sa.exists(sa.select(attempt.c.id)))).scalar_one()
+        earlier = self._connection.execute(sa.select(sa.exists(sa.select(attempt.c.id)))).scalar_one()
+        self._remember_left()
         self._upsert()
-        if known_before:
+        if earlier:  # otherwise the numbers given on the way in are the final ones
             self._renumber()
         _temporary.drop_all(self._connection, checkfirst=False)
         return self._count
 
     def _refuse_duplicates(self) -> None:
         place = sa.func.row_number().over(partition_by=staged.c.identity, order_by=staged.c.ordinal)
-        numbered = sa.select(staged, place.label("place")).subquery()
-        repeated = sa.select(numbered).where(numbered.c.place > 1).cte("repeated")
-        row = sa.func.to_jsonb(sa.literal_column("repeated")).op("-")("place").op("-")("ordinal").op("-")("identity")
-        again = sa.select(repeated.c.identity + "#" + sa.cast(repeated.c.place, sa.Text), sa.literal(DUPLICATE), row)
+        numbered = sa.select(staged.c.ordinal, place.label("place")).subquery()
+        repeated = sa.delete(staged).where(
+            staged.c.ordinal.in_(sa.select(numbered.c.ordinal).where(numbered.c.place > 1))
+        )
+        gone = repeated.returning(*(staged.c[name] for name in STAGED)).cte("gone")
+        row = sa.func.to_jsonb(sa.literal_column("gone")).op("-")("identity")
+        again = sa.select(gone.c.identity, sa.literal(DUPLICATE), row)
         found = self._connection.execute(refused.insert().from_select(["identity", "reason", "payload"], again))
-        if found.rowcount:
-            self._count.rejected[DUPLICATE] += found.rowcount
-            self._connection.execute(
-                sa.delete(staged).where(staged.c.ordinal.in_(sa.select(numbered.c.ordinal).where(numbered.c.place > 1)))
-            )
+        self._count.rejected.update({DUPLICATE: found.rowcount} if found.rowcount else {})
 
     def _keep_rejects(self) -> None:
-        rows = sa.select(sa.literal(self._source), refused.c.identity, refused.c.reason, refused.c.payload).order_by(
-            refused.c.identity
+        """Into attempt_reject; what is refused again for another reason is corrected there."""
+        payload = sa.cast(refused.c.payload, sa.Text)
+        turn = sa.func.row_number().over(partition_by=refused.c.identity, order_by=[refused.c.reason, payload])
+        numbered = sa.select(refused, turn.label("turn")).subquery()
+        suffix = sa.case((numbered.c.turn > 1, "#" + sa.cast(numbered.c.turn, sa.Text)), else_="")
+        identity = numbered.c.identity + suffix
+        rows = sa.select(sa.literal(self._source), identity, numbered.c.reason, numbered.c.payload).order_by(identity)
+        statement = insert(attempt_reject).from_select(["source", "source_id", "reason", "payload"], rows)
+        new = {name: statement.excluded[name] for name in ("reason", "payload")}
+        changed = sa.or_(*(attempt_reject.c[name].is_distinct_from(value) for name, value in new.items()))
+        self._connection.execute(
+            statement.on_conflict_do_update(index_elements=["source", "source_id"], set_=new, where=changed)
         )
-        columns = ["source", "source_id", "reason", "payload"]
-        self._connection.execute(insert(attempt_reject).from_select(columns, rows).on_conflict_do_nothing())
 
     def _keep_item_keys(self) -> None:
-        texts = sa.select(_item_id(staged.c.item), staged.c.item).distinct()
-        derived = texts.where(staged.c.item.op("!~")(INTEGER_TEXT))
-        self._connection.execute(insert(item_key).from_select(["item_id", "text"], derived).on_conflict_do_nothing())
+        texts = sa.select(staged.c.item_id, staged.c.item).distinct().where(~_is_integer(staged.c.item))
+        self._connection.execute(insert(item_key).from_select(["item_id", "text"], texts).on_conflict_do_nothing())
 
     def _upsert(self) -> None:
-        student, item = _student_id(staged.c.student), _item_id(staged.c.item)
         turn = sa.func.row_number().over(
-            partition_by=[student, item], order_by=[staged.c.completed_at, staged.c.ordinal]
+            partition_by=[staged.c.student_id, staged.c.item_id], order_by=[staged.c.completed_at, staged.c.ordinal]
         )
-        kept = [
-            "correct",
-            "response_time_ms",
-            "hint_used",
-            "completed_at",
-            "started_at",
-            "session_id",
-            "topic_id",
-        ]
+        taken = [column.name for column in attempt.c if column.name in staged.c]
         rows = sa.select(
-            sa.literal(self._source),
-            staged.c.identity,
-            student,
-            item,
-            turn,
-            *(staged.c[name] for name in kept),
+            sa.literal(self._source), staged.c.identity, turn, *(staged.c[name] for name in taken)
         ).order_by(staged.c.ordinal)
-        statement = insert(attempt).from_select(
-            ["source", "source_id", "student_id", "item_id", "attempt_no", *kept], rows
-        )
-        # A re-grade corrects the answer and keeps the first completed_at.
-        corrected = {name: statement.excluded[name] for name in kept if name not in {"completed_at", "started_at"}}
+        statement = insert(attempt).from_select(["source", "source_id", "attempt_no", *taken], rows)
+        kept = {"completed_at"} if self._keep_first_time else set()
+        corrected = {name: statement.excluded[name] for name in taken if name not in kept}
         changed = sa.or_(*(attempt.c[name].is_distinct_from(value) for name, value in corrected.items()))
         upsert = (
             statement.on_conflict_do_update(index_elements=["source", "source_id"], set_=corrected, where=changed)
-            .returning(sa.literal_column("(xmax = 0)").label("is_new"), attempt.c.completed_at)
+            .returning(attempt.c.student_id, attempt.c.item_id, sa.literal_column("(xmax = 0)").label("is_new"))
             .cte("upsert")
         )
+        pairs = sa.select(upsert.c.student_id, upsert.c.item_id)
+        remembered = touched.insert().from_select(["student_id", "item_id"], pairs).cte("remembered")
         is_new = upsert.c.is_new
         result = self._connection.execute(
             sa.select(sa.func.count().filter(is_new).label("new"), sa.func.count().filter(~is_new).label("changed"))
             .select_from(upsert)
-            .add_cte(upsert)
+            .add_cte(upsert, remembered)
         ).one()
         span = self._connection.execute(
             sa.select(sa.func.count(), sa.func.min(staged.c.completed_at), sa.func.max(staged.c.completed_at))
@@ -205,16 +240,25 @@ class AttemptWriter:
         self._count.unchanged = span[0] - result.new - result.changed
         self._count.first, self._count.last = span[1], span[2]
 
+    def _remember_left(self) -> None:
+        """The (student, item) pairs that lose an attempt to a correction of its student or item."""
+        moved = (staged.c.student_id != attempt.c.student_id) | (staged.c.item_id != attempt.c.item_id)
+        left = sa.select(attempt.c.student_id, attempt.c.item_id).join(
+            staged, (attempt.c.source == self._source) & (attempt.c.source_id == staged.c.identity) & moved
+        )
+        self._connection.execute(touched.insert().from_select(["student_id", "item_id"], left))
+
     def _renumber(self) -> None:
-        """attempt_no of every attempt on the (student, item) pairs that were touched."""
-        touched = sa.select(_student_id(staged.c.student), _item_id(staged.c.item)).distinct()
+        """attempt_no of every attempt on the pairs that were touched."""
+        self._connection.execute(sa.text("ANALYZE touched_attempt"))
+        pairs = sa.select(touched).distinct().subquery()
         turn = sa.func.row_number().over(
             partition_by=[attempt.c.student_id, attempt.c.item_id],
             order_by=[attempt.c.completed_at, attempt.c.id],
         )
         numbered = (
             sa.select(attempt.c.id, turn.label("turn"))
-            .where(sa.tuple_(attempt.c.student_id, attempt.c.item_id).in_(touched))
+            .join(pairs, (attempt.c.student_id == pairs.c.student_id) & (attempt.c.item_id == pairs.c.item_id))
             .subquery()
         )
         self._connection.execute(
@@ -222,15 +266,3 @@ class AttemptWriter:
             .values(attempt_no=numbered.c.turn)
             .where(attempt.c.id == numbered.c.id, attempt.c.attempt_no != numbered.c.turn)
         )
-
-
-def _student_id(text: sa.ColumnElement[str]) -> sa.ColumnElement[Any]:
-    """A uuid stays itself; any other text is its md5, laid out 8-4-4-4-12."""
-    return sa.cast(sa.case((text.op("~")(UUID_TEXT), text), else_=sa.func.md5(text)), UUID)
-
-
-def _item_id(text: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
-    """A whole number stays itself; any other text is the first 8 bytes of its md5, big-endian, 63 bits."""
-    bits = sa.cast(sa.literal("x") + sa.func.left(sa.func.md5(text), 16), sa.dialects.postgresql.BIT(64))
-    hashed = sa.cast(bits, sa.BigInteger).op("&")(sa.literal(2**63 - 1, sa.BigInteger))
-    return sa.case((text.op("~")(INTEGER_TEXT), sa.cast(text, sa.BigInteger)), else_=hashed)

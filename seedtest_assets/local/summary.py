@@ -94,7 +94,7 @@ def _students(database: Database, week: Week) -> Table:
         .limit(STUDENTS)
     )  # fmt: skip
     table = Table(
-        "student", "θ", "I_t", "by", "E_t", "R_t", "A_t", "answers", "idle", box=SIMPLE,
+        "student", "θ", "I_t", "by", "E_t", "R_t", "A_t", "answers", "idle", box=SIMPLE, padding=(0, 1, 0, 0),
         title="KPI of the most active students", caption=CAPTION,
     )  # fmt: skip
     for column in table.columns:

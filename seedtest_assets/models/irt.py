@@ -4,6 +4,7 @@ Calibration is the IRT service's work; what is here needs only published paramet
 with D = 1, P(correct) = 1 / (1 + exp(-a (theta - b))) (Birnbaum 1968); Rasch is a = 1.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,8 @@ from scipy.special import expit, log_expit, logsumexp
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+ItemCurve = Callable[[Floats, Floats], Floats]
+"""Of a, shape (items, 1), and a (theta - b) at the nodes, shape (items, 61)."""
 
 NODES: Floats = np.linspace(-6.0, 6.0, 61)
 """Quadrature nodes, logits; the calibration's own."""
@@ -56,20 +59,33 @@ def normal_log_weights(mean: float, sd: float) -> Floats:
 
 
 def log_likelihood(answers: Answers) -> Floats:
-    """Log P(answers of the group | theta) at each node, shape (n_groups, 61).
+    """Log P(answers of the group | theta) at each node, shape (n_groups, 61)."""
+    return _at_nodes(answers, lambda a, logit: log_expit(-logit), lambda a, logit: log_expit(logit))
+
+
+def information(answers: Answers) -> Floats:
+    """Fisher information about theta, sum a^2 P Q over the group's answers, at each node, shape (n_groups, 61)."""
+    return _at_nodes(answers, _item_information, _item_information)
+
+
+def _item_information(a: Floats, logit: Floats) -> Floats:
+    return np.asarray(a**2 * expit(logit) * expit(-logit))
+
+
+def _at_nodes(answers: Answers, wrong: ItemCurve, right: ItemCurve) -> Floats:
+    """Sums over each group's answers of a curve of theta, one for wrong and one for right answers.
 
     Answers on one item differ only in being right or wrong, so groups are counted over (item, right)
     pairs in a sparse matrix: memory grows with groups and items, not with answers times nodes.
     """
-    parameters = np.column_stack([answers.a, answers.b])
-    items, item = np.unique(parameters, axis=0, return_inverse=True)
-    logit = items[:, :1] * (NODES[None, :] - items[:, 1:])
+    items, item = np.unique(answers.a + 1j * answers.b, return_inverse=True)  # complex: pairs that sort fast
+    a, b = items.real[:, None], items.imag[:, None]
+    logit = a * (NODES - b)
     table = np.empty((2 * len(items), len(NODES)))
-    table[0::2] = log_expit(-logit)
-    table[1::2] = log_expit(logit)
-    cell = 2 * item.reshape(-1) + answers.correct
+    table[0::2] = wrong(a, logit)
+    table[1::2] = right(a, logit)
     shape = (answers.n_groups, len(table))
-    counts = sparse.csr_matrix((np.ones(len(cell)), (answers.group, cell)), shape=shape)
+    counts = sparse.csr_matrix((np.ones(len(item)), (answers.group, 2 * item + answers.correct)), shape=shape)
     return np.asarray(counts @ table)
 
 
@@ -97,21 +113,25 @@ class Estimates:
 def weighted_likelihood(answers: Answers, tolerance: float = 1e-9) -> Estimates:
     """Warm's weighted likelihood estimate of theta per group, with 1 / sqrt(information) as standard error.
 
-    Solves sum a (x - P) + J / (2 I) = 0 with I = sum a^2 P Q and J = sum a^3 P Q (1 - 2 P) (Warm 1989, eq. 12)
-    by bisection on [-10, 10], all groups at once. Unlike maximum likelihood it exists when all answers are right.
+    Solves sum a (x - P) + J / (2 I) = 0 with I = sum a^2 P Q and J = sum a^3 P Q (1 - 2 P) (Warm 1989, eq. 12), whose
+    solutions are the extrema of log L + log(I) / 2. The largest of its maxima is found on NODES and refined by
+    bisection, all groups at once (items far apart make several). Unlike maximum likelihood it exists when all
+    answers are right; it is kept within [-10, 10].
     """
     a, b, x = answers.a, answers.b, answers.correct.astype(float)
 
     def weighted_score(theta: Floats) -> tuple[Floats, Floats]:
-        p = expit(a * (theta[answers.group] - b))
-        pq = p * (1 - p)
-        information = answers.sums(a**2 * pq)
-        bias = answers.sums(a**3 * pq * (1 - 2 * p))
+        logit = a * (theta[answers.group] - b)
+        p, q = expit(logit), expit(-logit)
+        information = answers.sums(a**2 * p * q)
+        bias = answers.sums(a**3 * p * q * (q - p))
         with np.errstate(invalid="ignore", divide="ignore"):
             return answers.sums(a * (x - p)) + bias / (2 * information), information
 
-    low = np.full(answers.n_groups, -WLE_BOUND)
-    high = np.full(answers.n_groups, WLE_BOUND)
+    with np.errstate(divide="ignore"):
+        nearest = np.argmax(log_likelihood(answers) + np.log(information(answers)) / 2, axis=1)
+    fences = np.concatenate([[-WLE_BOUND], NODES[1:-1], [WLE_BOUND]])
+    low, high = fences[np.maximum(nearest - 1, 0)], fences[np.minimum(nearest + 1, len(NODES) - 1)]
     while np.max(high - low, initial=0.0) > tolerance:
         middle = (low + high) / 2
         rising = weighted_score(middle)[0] > 0

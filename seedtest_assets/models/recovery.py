@@ -61,8 +61,8 @@ def recovery(student: Ints, item: Ints, topic: Ints, correct: Bools, recent: Boo
 def shrunk_share(right: Ints, n: Ints) -> Floats:
     """Posterior means of beta-binomial shares; NaN where n = 0.
 
-    The beta distribution of shares over students, Beta(m k, (1 - m) k), is the mode of its marginal likelihood under
-    weak priors (m ~ Beta(2, 2), log k ~ N(log 4, 1)) that keep it finite for small cohorts.
+    The beta distribution of shares over students, Beta(m k, (1 - m) k), is at the mode of (logit m, log k)'s marginal
+    posterior under weak priors, m ~ Beta(2, 2) and log k ~ N(log 4, 1), that keep it finite for small cohorts.
     """
     x, size = right[n > 0], n[n > 0]
     if len(size) == 0:

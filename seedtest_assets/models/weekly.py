@@ -42,10 +42,11 @@ def weekly_numbers(answers: pd.DataFrame, *, use_theta: bool) -> pd.DataFrame:
     topic = answers["topic_id"].astype("category").cat.codes.to_numpy().astype(np.int64)
     seconds = _seconds(answers["completed_at"])
     time_ms = answers["response_time_ms"].to_numpy(dtype=float, na_value=np.nan)
+    time_ms = np.where(time_ms > 0, time_ms, np.nan)  # 0 is how some applications say 'not logged'
     shown = (answers["completed_at"] - answers["started_at"]).dt.total_seconds().to_numpy(dtype=float)
 
     moved = _improvement(answers, student, days_ago, n, use_theta=use_theta)
-    timed = correct & (time_ms > 0)
+    timed = correct & ~np.isnan(time_ms)
     faster = efficiency(student[timed], item[timed], np.log(time_ms[timed]), last_28[timed], n)
     recovered = recovery(student, item, topic, correct, last_28, n)
     engaged = engagement(

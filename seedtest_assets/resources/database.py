@@ -1,14 +1,17 @@
 """PostgreSQL: reading columns out, writing a window in, one transaction each.
 
 Frames travel by COPY in both directions: a million attempts are read in seconds, and no row becomes a Python
-object. Values are bound by the driver; no SQL is put together from data.
+object. Values are bound by the driver; no SQL is put together from data. What went wrong is told without the
+values it went wrong with: they are personal data, and messages end in Dagster's event log.
 """
 
 import io
 import json
+import os
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -28,6 +31,7 @@ from seedtest_assets import tables
 from seedtest_assets.failures import PermanentFailure, TransientFailure
 from seedtest_assets.settings import settings
 
+PIPE_BUFFER = 1 << 20
 ASSET_NAMESPACE = uuid.UUID("6f2c1e58-7a0e-5d7b-9c35-6a4d1f0b2e77")
 DIALECT: PGDialect_psycopg2 = psycopg2_dialect.dialect()  # type: ignore[no-untyped-call]
 NO_DATABASE = (
@@ -82,8 +86,9 @@ class Database(dg.ConfigurableResource[None]):
             pool_size=2,
             max_overflow=0,
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={
-                "options": "-c timezone=UTC",
+                "options": "-c timezone=UTC -c datestyle=ISO",
                 "application_name": "seedtest",
                 "connect_timeout": 10,
             },
@@ -94,30 +99,41 @@ class Database(dg.ConfigurableResource[None]):
         """The relation of answered questions (SEEDTEST_ATTEMPT_RELATION)."""
         return tables.attempt_relation(settings().seedtest_attempt_relation)
 
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Close the pool with the run: a week-long backfill must not gather idle connections."""
+        if "engine" in self.__dict__:
+            self.engine.dispose()
+
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
         """One transaction: committed at the end, rolled back on any error.
 
         Raises:
-            TransientFailure: when the server is away, shutting down or out of connections, or two
-                transactions met in a deadlock.
+            TransientFailure: when the server is away, shutting down or out of connections, when two
+                transactions met in a deadlock, or when no connection of the pool came free in time.
             PermanentFailure: when it refuses the statement: a missing migration, a violated constraint, …
         """
         try:
             with self.engine.begin() as connection:
                 yield connection
+        except sa.exc.TimeoutError as error:
+            raise TransientFailure(f"no database connection came free: {error}") from error
         except (sa.exc.DBAPIError, psycopg2.Error) as error:  # COPY goes past SQLAlchemy
             cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            # `from None`: the driver's own message quotes values.
             if _is_transient(cause):
-                raise TransientFailure(f"the database is away: {cause}") from error
+                raise TransientFailure(f"the database is away: {_what_happened(cause)}") from None
             if isinstance(cause, psycopg2.errors.UndefinedTable | psycopg2.errors.UndefinedColumn):
-                raise PermanentFailure(f"{cause}Is the schema up to date? `seedtest migrate` brings it.") from error
-            raise PermanentFailure(f"the database refused the statement: {cause}") from error
+                raise PermanentFailure(
+                    f"{_what_happened(cause)}. Is the schema up to date? `seedtest migrate` brings it."
+                ) from None
+            raise PermanentFailure(f"the database refused the statement: {_what_happened(cause)}") from None
 
     def frame(self, query: sa.Select[*tuple[Any, ...]], connection: sa.Connection | None = None) -> pd.DataFrame:
         """The rows of a SELECT as a frame, one Arrow-typed or NumPy column each.
 
-        uuid and text come as strings, timestamps as UTC datetimes, booleans with NULLs as nullable booleans.
+        uuid and text come as strings, timestamps as UTC datetimes, booleans and integers with NULLs in nullable
+        columns, jsonb as what json.loads makes of it.
 
         Args:
             query: the SELECT; its bound values are quoted by the driver.
@@ -126,30 +142,12 @@ class Database(dg.ConfigurableResource[None]):
         if connection is None:
             with self.transaction() as own:
                 return self.frame(query, own)
-        names = [column.name for column in query.selected_columns]
-        types = {column.name: _arrow_type(column.type) for column in query.selected_columns}
-        compiled = query.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
-        buffer = io.BytesIO()
-        with _cursor(connection) as cursor:
-            statement = cursor.mogrify(str(compiled), compiled.params).decode()
-            cursor.copy_expert(f"COPY ({statement}) TO STDOUT (FORMAT csv)", buffer)
-        if buffer.tell() == 0:
-            return pd.DataFrame({name: pd.Series(dtype=_pandas_dtype(kind)) for name, kind in types.items()})
-        buffer.seek(0)
-        table = pa.csv.read_csv(
-            buffer,
-            read_options=pa.csv.ReadOptions(column_names=names),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=types,
-                true_values=["t"],
-                false_values=["f"],
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
-        return _to_pandas(table)
+        table = _copy_out(connection, query)
+        frame = _to_pandas(table)
+        for column in query.selected_columns:
+            if isinstance(column.type, JSONB):
+                frame[column.name] = frame[column.name].astype(object).map(json.loads, na_action="ignore")
+        return frame
 
     def rows(self, query: sa.Select[*tuple[Any, ...]]) -> Sequence[sa.Row[*tuple[Any, ...]]]:
         """The rows of a small SELECT."""
@@ -187,6 +185,39 @@ class Database(dg.ConfigurableResource[None]):
         return connection.execute(window.table.insert().from_select(names, window.rows)).rowcount
 
 
+def _copy_out(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> pa.Table:
+    """The rows of a SELECT as an Arrow table, parsed while they arrive: the text is never in memory as a whole."""
+    schema = pa.schema([(column.name, _arrow_type(column.type)) for column in query.selected_columns])
+    compiled = query.compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
+    read_end, write_end = os.pipe()
+    with ThreadPoolExecutor(1) as pool, _cursor(connection) as cursor:
+        parsed = pool.submit(_parse, read_end, schema)
+        # A broken pipe means that the parser has given up: its own error says why.
+        with suppress(BrokenPipeError), io.BufferedWriter(io.FileIO(write_end, "wb"), PIPE_BUFFER) as sink:
+            statement = cursor.mogrify(str(compiled), compiled.params).decode()
+            cursor.copy_expert(f"COPY ({statement}) TO STDOUT (FORMAT csv)", sink)
+        return parsed.result()
+
+
+def _parse(read_end: int, schema: pa.Schema) -> pa.Table:
+    with io.BufferedReader(io.FileIO(read_end), PIPE_BUFFER) as source:
+        if not source.peek(1):
+            return schema.empty_table()
+        return pa.csv.read_csv(
+            source,
+            read_options=pa.csv.ReadOptions(column_names=schema.names),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=schema,
+                true_values=["t"],
+                false_values=["f"],
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+
+
 def copy_in(connection: sa.Connection, table: sa.Table, frame: pd.DataFrame) -> int:
     """COPY a frame into a table; its columns are matched by name, missing values become NULL.
 
@@ -201,6 +232,8 @@ def copy_in(connection: sa.Connection, table: sa.Table, frame: pd.DataFrame) -> 
             content[name] = content[name].map(json.dumps, na_action="ignore")
         elif content[name].dtype == object:
             content[name] = content[name].map(str, na_action="ignore")
+        elif isinstance(content[name].dtype, pd.DatetimeTZDtype):  # a zone makes Arrow's text thirty times slower
+            content[name] = content[name].dt.tz_convert("UTC").dt.tz_localize(None)
     buffer = io.BytesIO()
     arrow = pa.Table.from_pandas(content, preserve_index=False)
     pa.csv.write_csv(arrow, buffer, pa.csv.WriteOptions(include_header=False))
@@ -227,6 +260,17 @@ def _is_transient(error: BaseException | None) -> bool:
     return error.pgcode is None or error.pgcode[:2] in {"08", "40", "53"} or error.pgcode[:3] in {"57P", "55P"}
 
 
+def _what_happened(error: BaseException | None) -> str:
+    """What the server said, without the values it said it about."""
+    if not isinstance(error, psycopg2.Error) or error.diag.sqlstate is None:
+        return str(error).strip()  # the connection itself failed
+    said = error.diag
+    quotes_a_value = error.diag.sqlstate.startswith("22")
+    message = "a value does not fit" if quotes_a_value else said.message_primary
+    place = [said.table_name, said.column_name, said.constraint_name, (said.context or "").partition(": ")[0]]
+    return ", ".join([f"{message} ({type(error).__name__})", *filter(None, place)])
+
+
 def _arrow_type(kind: sa.types.TypeEngine[Any]) -> pa.DataType:
     match kind:
         case sa.Boolean():
@@ -245,10 +289,6 @@ def _arrow_type(kind: sa.types.TypeEngine[Any]) -> pa.DataType:
             return pa.dictionary(pa.int32(), pa.string())
         case _:
             return pa.string()
-
-
-def _pandas_dtype(kind: pa.DataType) -> Any:
-    return _to_pandas(pa.table({"x": pa.array([], kind)}))["x"].dtype
 
 
 def _to_pandas(table: pa.Table) -> pd.DataFrame:

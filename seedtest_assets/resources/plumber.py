@@ -5,9 +5,10 @@ The contract is the same for all of them (r_plumber/common): a fit is POSTed wit
 here, into transient and permanent.
 """
 
+import hashlib
+import io
 import json
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import dagster as dg
 import httpx
 import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
 
 from seedtest_assets.failures import PermanentFailure, TransientFailure, is_transient
 from seedtest_assets.settings import settings
@@ -26,7 +29,7 @@ POLL_SECONDS = 0.5
 Progress = Callable[[dict[str, Any]], None]
 
 
-class Unprocessable(Exception):
+class Unprocessable(PermanentFailure):
     """The statistics cannot be done on these data (status 422): too few rows, a constant item.
 
     Attributes:
@@ -34,7 +37,7 @@ class Unprocessable(Exception):
     """
 
     def __init__(self, problem: dict[str, Any]) -> None:
-        super().__init__(problem.get("detail") or problem.get("title", "unprocessable"))
+        super().__init__(problem.get("detail") or problem.get("title", "unprocessable"), _errors(problem))
         self.problem = problem
 
 
@@ -57,7 +60,7 @@ class Service:
     timeout: float
 
     def run_job(
-        self, path: str, body: str, content_type: str, options: dict[str, Any], progress: Progress
+        self, path: str, body: bytes, content_type: str, options: dict[str, Any], progress: Progress
     ) -> dict[str, Any]:
         """Run one job to its end and return its result.
 
@@ -69,7 +72,8 @@ class Service:
             PermanentFailure: any other refusal: a broken contract or a wrong token.
         """
         params = {"options": json.dumps(options, sort_keys=True)} if options else {}
-        key = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{path}?{params}\n{body}"))
+        key = hashlib.sha256(f"{path}?{params}\n".encode())
+        key.update(body)
         headers = {"Prefer": f"wait={WAIT_SECONDS}"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
@@ -81,8 +85,8 @@ class Service:
                     "POST",
                     path,
                     params=params,
-                    content=body.encode(),
-                    headers={"Content-Type": content_type, "Idempotency-Key": key},
+                    content=body,
+                    headers={"Content-Type": content_type, "Idempotency-Key": key.hexdigest()},
                 ),
                 client,
             )
@@ -106,7 +110,7 @@ class Service:
                 f"(`seedtest services start`) or set {self.variable}; then resume the run "
                 "(`seedtest run --resume`, or re-execute from failure in the UI)."
             ) from error
-        if response.is_success:
+        if response.is_success and _is(response, "application/json"):
             document: dict[str, Any] = response.json()
             return document
         if response.status_code == httpx.codes.NOT_FOUND and request.method == "GET":
@@ -124,10 +128,14 @@ class Service:
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:
-    if response.headers.get("content-type", "").startswith("application/problem+json"):
+    if _is(response, "application/problem+json"):
         problem: dict[str, Any] = response.json()
         return problem
     return {"status": response.status_code, "title": response.reason_phrase, "detail": response.text[:500]}
+
+
+def _is(response: httpx.Response, media_type: str) -> bool:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip() == media_type
 
 
 def _errors(problem: dict[str, Any]) -> dict[str, dg.MetadataValue]:
@@ -215,10 +223,12 @@ class IrtService(dg.ConfigurableResource[None]):
             "correct": answers["correct"].astype(int).tolist(),
         }
         body = json.dumps({"responses": columns, "items": parameters, "latent": latent, "method": "EAP"})
-        result = self._service().run_job("/irt/score", body, "application/json", {}, progress)
+        result = self._service().run_job("/irt/score", body.encode(), "application/json", {}, progress)
         return pd.DataFrame(result["abilities"])
 
 
-def _answers_csv(answers: pd.DataFrame) -> str:
+def _answers_csv(answers: pd.DataFrame) -> bytes:
     columns = answers[["student_id", "item_id", "correct"]].assign(correct=answers["correct"].astype(int))
-    return columns.to_csv(index=False)
+    buffer = io.BytesIO()
+    pa.csv.write_csv(pa.Table.from_pandas(columns, preserve_index=False), buffer)
+    return buffer.getvalue()

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from seedtest_assets.local.cli import migrate
 from seedtest_assets.local.doctor import Check, checks
 from seedtest_assets.local.home import CHECKOUT
 from seedtest_assets.local.machine import Machine, local_machine
 from seedtest_assets.local.processes import any_free_port
+from seedtest_assets.local.schema import migrate
 from seedtest_assets.settings import settings
 
 USER = """
