@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 from dagster import AssetExecutionContext
-from numpy.typing import NDArray
 
 from seedtest_assets import tables
 from seedtest_assets.assets.attempts import attempt
@@ -124,11 +123,13 @@ def _topic_theta(database: Database, week: Week, counts: pd.DataFrame) -> pd.Dat
     if answers.empty:
         return nothing
     prior = normal_log_weights(bank.latent_mean, bank.latent_sd)
-    students = np.unique(answers["user_id"].astype(str))
-    chunks = np.array_split(students, -(-len(students) // STUDENTS_AT_ONCE))
-    sample = _by_topic(answers, students[:: len(chunks)])
+    students, student = np.unique(answers["user_id"].cat.categories, return_inverse=True)
+    student = student[answers["user_id"].cat.codes]
+    parts = -(-len(students) // STUDENTS_AT_ONCE)
+    sample = _by_topic(answers[student % parts == 0])
     tau = topic_sd(sample.log_likelihood(last_day=len(WEEK_DAYS)), sample.student, prior)
-    return pd.concat([nothing, *(_daily_theta(_by_topic(answers, some), week, prior, tau) for some in chunks)])
+    chunks = (_by_topic(answers[student * parts // len(students) == part]) for part in range(parts))
+    return pd.concat([nothing, *(_daily_theta(chunk, week, prior, tau) for chunk in chunks)])
 
 
 @dataclass(frozen=True)
@@ -166,12 +167,11 @@ class ByTopic:
         return np.isin(np.arange(len(self.rows)), self.pair[(self.answers["day"] == day).to_numpy()])
 
 
-def _by_topic(answers: pd.DataFrame, students: NDArray[np.str_]) -> ByTopic:
-    chosen = answers[answers["user_id"].isin(students)]
-    groups = chosen.groupby(["user_id", "topic_id"], observed=True)
+def _by_topic(answers: pd.DataFrame) -> ByTopic:
+    groups = answers.groupby(["user_id", "topic_id"], observed=True)
     rows = groups.size().reset_index()[["user_id", "topic_id"]].astype(str)
     student = np.unique(rows["user_id"], return_inverse=True)[1]
-    return ByTopic(rows, student.astype(np.int64), groups.ngroup().to_numpy().astype(np.int64), chosen)
+    return ByTopic(rows, student.astype(np.int64), groups.ngroup().to_numpy().astype(np.int64), answers)
 
 
 def _daily_theta(topics: ByTopic, week: Week, prior: Floats, tau: float) -> pd.DataFrame:

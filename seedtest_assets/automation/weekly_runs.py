@@ -28,7 +28,8 @@ LOCATION = "seedtest"
 """As workspace.yaml names it."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PARTITION = "dagster/partition"
-HOST, PROCESS = "seedtest/host", "seedtest/process"
+PROCESS = "seedtest/process"
+"""Tag of a run made here: host and process id."""
 IN_PROGRESS = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 FAILED = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
@@ -76,9 +77,9 @@ def run_weeks(weeks: Sequence[date], *, resume: bool = False) -> Iterator[WeekRu
 
 def _close_orphans(instance: dg.DagsterInstance) -> None:
     """Say that runs whose process was killed failed: in progress, they would keep the service from all others."""
-    mine = dg.RunsFilter(job_name=metrics_job.name, statuses=IN_PROGRESS, tags={HOST: platform.node()})
-    for run in instance.get_runs(mine):
-        if not psutil.pid_exists(int(run.tags[PROCESS])):
+    for run in instance.get_runs(dg.RunsFilter(job_name=metrics_job.name, statuses=IN_PROGRESS)):
+        host, _, process = run.tags.get(PROCESS, "").rpartition(":")
+        if host == platform.node() and not psutil.pid_exists(int(process)):
             instance.report_run_failed(run, "The process that executed this run is gone.")
 
 
@@ -101,7 +102,7 @@ def _run_week(
     instance: dg.DagsterInstance, job: ReconstructableJob, week: date, parent: dg.DagsterRun | None
 ) -> WeekRun:
     definition = job.get_definition()
-    tags = {PARTITION: week.isoformat(), HOST: platform.node(), PROCESS: str(os.getpid())}
+    tags = {PARTITION: week.isoformat(), PROCESS: f"{platform.node()}:{os.getpid()}"}
     resumable = parent is not None and parent.status in FAILED and not _found_wrong(instance, parent)
     failed = parent if resumable else None
     steps, known = KnownExecutionState.build_resume_retry_reexecution(instance, failed) if failed else (None, None)
@@ -126,15 +127,17 @@ def _code_location() -> RemoteRepositoryOrigin:
 
 
 def _reason(result: dg.JobExecutionResult) -> str | None:
+    """What failed first and what it said: a blocking check's finding, the advice of a failure, or an exception."""
     failures = [event for event in result.all_events if event.is_step_failure]
     if not failures:
         return None
+    for found in result.get_asset_check_evaluations():
+        if found.blocking and not found.passed:
+            return f"{found.asset_key.to_user_string()}, {found.check_name}: {found.description}"
     data = failures[0].step_failure_data
     if data.user_failure_data is not None:
         message = data.user_failure_data.description
     else:
-        error = data.error
-        while error is not None and error.cause is not None:
-            error = error.cause
-        message = error.message.strip() if error is not None else None
+        raised = data.error and (data.error.cause or data.error)  # what the step raised, in Dagster's wrapping
+        message = raised.message.strip() if raised else None
     return f"{failures[0].step_key}: {message}"

@@ -271,20 +271,30 @@ def _as_text(rows: pa.Table) -> tuple[pa.Table, Bools]:
     not_utf8 = np.zeros(rows.num_rows, bool)
     columns = {}
     for name in rows.column_names:
-        column = rows[name]
-        if pa.types.is_timestamp(column.type):  # as UTC: with a zone the text takes thirty times as long
-            column = column.cast(pa.timestamp(column.type.unit))
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            column = column.cast(pa.large_binary())  # Arrow checks bytes when they become text, not when it reads
-        try:
-            columns[name] = column.cast(pa.string())
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # no UTF-8; or lists, uuids: as Python prints them
-            values = column.to_pylist()
-            text = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
-            broken = (isinstance(v, bytes) and v != t.encode() for v, t in zip(values, text, strict=True))
+        raw = rows[name]
+        if pa.types.is_string(raw.type) or pa.types.is_large_string(raw.type):
+            raw = raw.cast(pa.large_binary())  # Arrow checks bytes when they become text, not when it reads
+        column = _cast(raw)
+        if column is None:
+            values = raw.to_pylist()
+            printed = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
+            broken = (isinstance(v, bytes) and v != p.encode() for v, p in zip(values, printed, strict=True))
             not_utf8 |= np.fromiter(broken, bool, len(values))
-            columns[name] = pa.chunked_array([[None if value is None else str(value) for value in text]], pa.string())
+            column = pa.chunked_array([[None if value is None else str(value) for value in printed]], pa.string())
+        columns[name] = column
     return pa.table(columns), not_utf8
+
+
+def _cast(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """The column as text, or None where Arrow has no way: uuids, lists, bytes that are no UTF-8."""
+    if isinstance(column.type, pa.BaseExtensionType):
+        return None
+    if pa.types.is_timestamp(column.type):  # as UTC: with a zone the text takes thirty times as long
+        column = column.cast(pa.timestamp(column.type.unit))
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
 
 
 def _identities(content: pa.ChunkedArray, given: "pd.Series[str]") -> "pd.Series[str]":

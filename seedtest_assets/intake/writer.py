@@ -26,13 +26,13 @@ DUPLICATE = "duplicate of an earlier row"
 
 def _student_id(text: sa.ColumnElement[str]) -> sa.ColumnElement[Any]:
     """A uuid stays itself; any other text is its md5, laid out 8-4-4-4-12."""
-    return sa.cast(sa.case((text.op("~")(UUID_TEXT), text), else_=sa.func.md5(text)), UUID)
+    return sa.cast(sa.case((text.regexp_match(UUID_TEXT), text), else_=sa.func.md5(text)), UUID)
 
 
 def _is_integer(text: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
     """A bigint as it is usually written; '007' and '7' are two texts and stay two items."""
     fits = sa.collate(text, "C") <= str(2**63 - 1)
-    return text.op("~")(INTEGER_TEXT) | (text.op("~")(LONG_INTEGER_TEXT) & fits)
+    return sa.or_(text.regexp_match(INTEGER_TEXT), sa.and_(text.regexp_match(LONG_INTEGER_TEXT), fits))
 
 
 def _item_id(text: sa.ColumnElement[str]) -> sa.ColumnElement[int]:

@@ -235,7 +235,8 @@ def copy_in(connection: sa.Connection, table: sa.Table, frame: pd.DataFrame) -> 
         elif isinstance(content[name].dtype, pd.DatetimeTZDtype):  # a zone makes Arrow's text thirty times slower
             content[name] = content[name].dt.tz_convert("UTC").dt.tz_localize(None)
     buffer = io.BytesIO()
-    arrow = pa.Table.from_pandas(content, preserve_index=False)
+    # One chunk: of a column that begins with an empty one, as concatenation leaves it, Arrow writes zero bytes.
+    arrow = pa.Table.from_pandas(content, preserve_index=False).combine_chunks()
     pa.csv.write_csv(arrow, buffer, pa.csv.WriteOptions(include_header=False))
     buffer.seek(0)
     quote = DIALECT.identifier_preparer

@@ -110,9 +110,8 @@ class Service:
                 f"(`seedtest services start`) or set {self.variable}; then resume the run "
                 "(`seedtest run --resume`, or re-execute from failure in the UI)."
             ) from error
-        if response.is_success and _is(response, "application/json"):
-            document: dict[str, Any] = response.json()
-            return document
+        if response.is_success and (job := _document(response, "application/json")) is not None:
+            return job
         if response.status_code == httpx.codes.NOT_FOUND and request.method == "GET":
             raise TransientFailure(f"the {self.name} service lost our job (restarted, or another replica)")
         raise self._refusal(_problem(response))
@@ -128,14 +127,19 @@ class Service:
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:
-    if _is(response, "application/problem+json"):
-        problem: dict[str, Any] = response.json()
-        return problem
-    return {"status": response.status_code, "title": response.reason_phrase, "detail": response.text[:500]}
+    said = {"status": response.status_code, "title": response.reason_phrase, "detail": response.text[:500]}
+    return _document(response, "application/problem+json") or said
 
 
-def _is(response: httpx.Response, media_type: str) -> bool:
-    return str(response.headers.get("content-type", "")).partition(";")[0].strip() == media_type
+def _document(response: httpx.Response, media_type: str) -> dict[str, Any] | None:
+    """The JSON document of this type, or None: what answers may be a gateway, or a login page."""
+    if response.headers.get("content-type", "").partition(";")[0].strip() != media_type:
+        return None
+    try:
+        document: dict[str, Any] = response.json()
+    except ValueError:
+        return None
+    return document
 
 
 def _errors(problem: dict[str, Any]) -> dict[str, dg.MetadataValue]:

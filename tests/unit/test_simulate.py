@@ -43,13 +43,9 @@ def with_truth(spec: CohortSpec, cohort: Batch) -> pd.DataFrame:
     """Every answer beside what it was drawn from."""
     answers = cohort.attempts.to_pandas()
     answers["theta"] = true_theta(cohort.students, answers.student_id, answers.answered_at, answers.topic_id)
-    answers["deviation"] = answers.theta - true_theta(
-        cohort.students, answers.student_id, answers.answered_at
-    )
+    answers["deviation"] = answers.theta - true_theta(cohort.students, answers.student_id, answers.answered_at)
     items = true_items(spec).to_pandas().drop(columns="topic_id")
-    students = cohort.students.select(
-        ["student_id", "theta_0", "slope", "speed", "hint_propensity"]
-    ).to_pandas()
+    students = cohort.students.select(["student_id", "theta_0", "slope", "speed", "hint_propensity"]).to_pandas()
     answers = answers.merge(items, on="item_id", how="left").merge(students, on="student_id", how="left")
     answers["p"] = expit(answers.a * (answers.theta - answers.b))
     local = answers.answered_at.dt.tz_convert(spec.timezone)
@@ -113,9 +109,7 @@ def test_a_seed_gives_the_same_rows_whatever_the_batch_size() -> None:
 def test_another_seed_gives_other_truth_and_other_answers() -> None:
     once, other = collected(SMALL), collected(replace(SMALL, seed=2))
     assert not set(once.students["theta_0"].to_pylist()) & set(other.students["theta_0"].to_pylist())
-    assert not set(true_items(SMALL)["b"].to_pylist()) & set(
-        true_items(replace(SMALL, seed=2))["b"].to_pylist()
-    )
+    assert not set(true_items(SMALL)["b"].to_pylist()) & set(true_items(replace(SMALL, seed=2))["b"].to_pylist())
     assert not set(once.attempts["answered_at"].to_pylist()) & set(other.attempts["answered_at"].to_pylist())
 
 
@@ -394,9 +388,7 @@ def test_nobody_answers_while_away(elsewhere: tuple[CohortSpec, Batch, pd.DataFr
 def test_dropping_out_has_the_stated_hazard(many: tuple[CohortSpec, Batch]) -> None:
     spec, cohort = many
     truth = cohort.students.to_pandas(date_as_object=False)
-    hazard = (
-        spec.dropout_per_week * (truth.activity / spec.sessions_per_week) ** -spec.dropout_by_activity / 7
-    )
+    hazard = spec.dropout_per_week * (truth.activity / spec.sessions_per_week) ** -spec.dropout_by_activity / 7
     days = (truth.dropped_on.fillna(pd.Timestamp(END) + pd.Timedelta(days=1)) - truth.joined_on).dt.days
     dropped = truth.dropped_on.notna()
     for group in (hazard > 0, hazard > hazard.median(), hazard <= hazard.median()):
@@ -459,9 +451,7 @@ def test_true_theta_is_the_students_line() -> None:
         {
             "student_id": ["x", "y"],
             "theta_0": [0.5, -1.0],
-            "theta_0_at": pa.array(
-                [datetime(2025, 1, 6), datetime(2025, 1, 6)], pa.timestamp("us", tz="UTC")
-            ),
+            "theta_0_at": pa.array([datetime(2025, 1, 6), datetime(2025, 1, 6)], pa.timestamp("us", tz="UTC")),
             "slope": [0.02, 0.1],
             "topic_deviation": [{"t1": 0.3, "t2": -0.2}, {"t1": 0.0, "t2": 1.0}],
         }

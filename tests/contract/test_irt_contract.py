@@ -1,0 +1,217 @@
+"""What the client sends and what the real IRT service answers, held to the service's own OpenAPI document."""
+
+import json
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from openapi_core import Config, OpenAPI
+from openapi_core.datatypes import RequestParameters
+from openapi_schema_validator import OAS30Validator
+from werkzeug.datastructures import Headers, ImmutableMultiDict
+
+from seedtest_assets.assets.irt import WEAK_PRIORS
+from seedtest_assets.resources import plumber
+from seedtest_assets.resources.plumber import Unprocessable
+
+
+class Request:
+    """An httpx request as openapi-core reads it."""
+
+    def __init__(self, request: httpx.Request) -> None:
+        url = request.url
+        self.host_url = f"{url.scheme}://{url.host}:{url.port}"
+        self.path = url.path
+        self.method = request.method.lower()
+        self.content_type = request.headers.get("Content-Type", "")
+        self.body = request.content
+        self.parameters = RequestParameters(
+            query=ImmutableMultiDict(url.params.multi_items()), header=Headers(request.headers.multi_items())
+        )
+
+
+class Response:
+    """An httpx response as openapi-core reads it."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status_code = response.status_code
+        self.content_type = response.headers.get("Content-Type", "")
+        self.headers = Headers(response.headers.multi_items())
+        self.data = response.content
+
+
+@pytest.fixture(scope="module")
+def http(irt_server):
+    token = {"Authorization": f"Bearer {irt_server['R_IRT_INTERNAL_TOKEN']}"}
+    with httpx.Client(base_url=irt_server["R_IRT_BASE_URL"], headers=token, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def document(http):
+    return http.get("/openapi.json").raise_for_status().json()
+
+
+@pytest.fixture(scope="module")
+def contract(http, document):
+    media_types = {"text/csv": bytes.decode, "application/problem+json": json.loads}
+    served = document | {"servers": [{"url": str(http.base_url)}]}
+    return OpenAPI.from_dict(served, config=Config(extra_media_type_deserializers=media_types))
+
+
+@pytest.fixture
+def exchanged(irt_service, monkeypatch):
+    """Every request of the client and the answer it got."""
+    seen = []
+    send = httpx.Client.send
+
+    def listen(self, request, **options):
+        response = send(self, request, **options)
+        response.read()
+        seen.append((request, response))
+        return response
+
+    monkeypatch.setattr(httpx.Client, "send", listen)
+    return seen
+
+
+@pytest.fixture(scope="module")
+def answers():
+    generator = np.random.default_rng(7)
+    students, items = 120, 8
+    p = 1 / (1 + np.exp(-(generator.normal(size=(students, 1)) - np.linspace(-1.5, 1.5, items))))
+    student, item = np.indices((students, items))
+    return pd.DataFrame(
+        {
+            "student_id": [f"00000000-0000-0000-0000-{number:012d}" for number in student.ravel()],
+            "item_id": item.ravel() + 2**60,
+            "correct": (generator.random((students, items)) < p).ravel(),
+        }
+    )
+
+
+def hold_to(contract, exchanged):
+    assert exchanged
+    for request, response in exchanged:
+        contract.validate_request(Request(request))
+        contract.validate_response(Request(request), Response(response))
+
+
+def test_calibrate_and_its_answer_are_as_the_contract_says(contract, exchanged, irt_service, answers):
+    found = irt_service.calibrate(answers, model="2PL", priors=WEAK_PRIORS, min_responses=30)
+    hold_to(contract, exchanged)
+    assert found.items["item_id"].tolist() == sorted(answers["item_id"].unique())
+    assert set(found.abilities["student_id"]) == set(answers["student_id"])
+
+
+def test_a_job_that_is_polled_is_as_the_contract_says(contract, exchanged, irt_service, answers, monkeypatch):
+    monkeypatch.setattr(plumber, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(plumber, "POLL_SECONDS", 0.01)
+    irt_service.calibrate(answers, model="Rasch", priors=None, min_responses=31)
+    assert [request.method for request, _ in exchanged][:2] == ["POST", "GET"]
+    assert exchanged[0][1].status_code == 202
+    hold_to(contract, exchanged)
+
+
+def test_score_and_its_answer_are_as_the_contract_says(contract, exchanged, irt_service, answers):
+    items = pd.DataFrame({"item_id": answers["item_id"].unique(), "a": 1.0, "b": np.linspace(-1.5, 1.5, 8)})
+    found = irt_service.score(answers, items, {"mean": 0.0, "sd": 1.0})
+    hold_to(contract, exchanged)
+    assert set(found["student_id"]) == set(answers["student_id"])
+
+
+def test_data_that_cannot_be_calibrated_is_a_job_with_a_422_problem(contract, exchanged, irt_service, answers):
+    with pytest.raises(Unprocessable) as caught:
+        irt_service.calibrate(answers.assign(correct=True), model="2PL", priors=None, min_responses=1)
+    assert caught.value.problem["status"] == 422
+    hold_to(contract, exchanged)
+    assert exchanged[-1][1].json()["state"] == "failed"
+
+
+def test_the_client_knows_every_state_and_every_required_field(document):
+    schemas = document["components"]["schemas"]
+    assert schemas["Job"]["properties"]["state"]["enum"] == ["queued", "running", "succeeded", "failed"]
+    metrics = schemas["CalibrationResult"]["properties"]["fit_meta"]["properties"]["metrics"]["required"]
+    assert {"converged", "iterations", "stopped_by", "latent_mean", "latent_sd"} <= set(metrics)
+
+
+CSV = "student_id,item_id,correct\ns1,i1,1\ns1,i2,0\ns2,i1,0\ns2,i2,1\n"
+JSON = {"responses": {"student_id": ["s1", "s2"], "item_id": ["i1", "i1"], "correct": [0, 1]}}
+CASES = {
+    "a body that is not JSON": (400, "POST", "/irt/calibrate", {"content": b"{", "type": "application/json"}),
+    "options that are not JSON": (
+        400,
+        "POST",
+        "/irt/calibrate?options=x",
+        {"content": CSV.encode(), "type": "text/csv"},
+    ),
+    "no token": (401, "POST", "/irt/score", {"json": JSON, "token": None}),
+    "another token": (401, "GET", "/jobs/0", {"token": "Bearer other"}),
+    "an unknown job": (404, "GET", f"/jobs/{'0' * 32}", {}),
+    "an unknown path": (404, "GET", "/irt/nothing", {}),
+    "another method": (405, "GET", "/irt/calibrate", {}),
+    "another media type": (415, "POST", "/irt/calibrate", {"content": b"x", "type": "application/xml"}),
+}
+
+
+def request_of(http, method, path, content=None, json=None, type=None, token="as it is", key=None):
+    headers = {}
+    if type:
+        headers["Content-Type"] = type
+    if key:
+        headers["Idempotency-Key"] = key
+    request = http.build_request(method, path, content=content, json=json, headers=headers)
+    if token is None:
+        del request.headers["Authorization"]
+    elif token != "as it is":
+        request.headers["Authorization"] = token
+    return request
+
+
+def hold_problem(document, contract, response, status):
+    """A problem document; where the contract has this status for the operation, as it is described there."""
+    assert response.status_code == status
+    assert response.headers["Content-Type"].startswith("application/problem+json")
+    assert response.json()["status"] == status
+    OAS30Validator(document["components"]["schemas"]["Problem"]).validate(response.json())
+    path = "/jobs/{id}" if response.request.url.path.startswith("/jobs/") else response.request.url.path
+    operation = document["paths"].get(path, {}).get(response.request.method.lower(), {})
+    if str(status) in operation.get("responses", {}):
+        contract.validate_response(Request(response.request), Response(response))
+    else:
+        assert status in {404, 405}  # no such operation
+
+
+@pytest.mark.parametrize(("status", "method", "path", "parts"), CASES.values(), ids=CASES)
+def test_a_refusal_is_a_problem_document_as_the_contract_says(document, contract, http, status, method, path, parts):
+    response = http.send(request_of(http, method, path, **parts))
+    hold_problem(document, contract, response, status)
+
+
+def test_a_key_used_for_another_request_is_a_conflict(document, contract, http):
+    other = {"responses": {**JSON["responses"], "correct": [1, 0]}}
+    path = "/irt/calibrate"
+    assert http.send(request_of(http, "POST", path, json=JSON | {"model": "Rasch"}, key="mine")).status_code == 202
+    hold_problem(document, contract, http.send(request_of(http, "POST", path, json=other, key="mine")), 409)
+
+
+def test_a_json_request_is_as_good_as_csv(contract, http, answers):
+    columns = {
+        "student_id": answers["student_id"].tolist(),
+        "item_id": answers["item_id"].astype(str).tolist(),
+        "correct": answers["correct"].astype(int).tolist(),
+    }
+    options = {"model": "2PL", "priors": WEAK_PRIORS, "min_responses": 30, "standard_errors": "auto"}
+    prefer = {"Prefer": "wait=30"}
+    as_json = http.post("/irt/calibrate", json={"responses": columns, **options}, headers=prefer)
+    as_csv = http.post(
+        "/irt/calibrate",
+        params={"options": json.dumps(options)},
+        content=plumber._answers_csv(answers),
+        headers=prefer | {"Content-Type": "text/csv"},
+    )
+    for response in (as_json, as_csv):
+        contract.validate_request(Request(response.request))
+        contract.validate_response(Request(response.request), Response(response))
+    assert as_json.json()["result"] == as_csv.json()["result"]
