@@ -56,9 +56,8 @@ def main() -> None:
             os.environ |= services.start()
             settings.cache_clear()
             irt = IrtService()
-            print(
-                "| students x items | answers | model | standard errors | seconds | cycles | r(b, true b) | R peak MB | /healthz p50, p95, max ms |"
-            )
+            columns = "students x items", "answers", "model", "standard errors", "seconds", "cycles", "r(b, true b)"
+            print("|", " | ".join([*columns, "R peak MB", "/healthz p50, p95, max ms"]), "|")
             print("|---|--:|---|---|--:|--:|--:|--:|--:|")
             for students, items, share, model in CASES:
                 frame, b = answers(students, items, share)

@@ -29,7 +29,7 @@ from seedtest_assets.local.schema import migrate
 from seedtest_assets.resources.database import Database, Rows, run_id
 from seedtest_assets.simulate import CohortSpec, write_cohort
 
-STUDENTS = (45_000,)
+STUDENTS = (900, 9_000, 45_000)
 NAIVE_STUDENTS = 900
 WEEK_START = date(2025, 6, 23)
 WEEKS = 6

@@ -236,7 +236,8 @@ def _sorted_out(batch: Batch, columns: dict[str, str], timezone: str) -> tuple[p
             "topic_id": text("topic_id"),
         }
     )[STAGED]
-    ids = rows[["identity", "student", "item", "session_id", "topic_id"]]
+    ids = rows[["student", "item", "session_id", "topic_id"]].assign(source_id=text("source_id"))
+    tomorrow = pd.Timestamp.now("UTC") + FAR_FUTURE
     reasons = {
         "is not UTF-8": not_utf8,
         "contains a NUL character": pc.match_substring(content, "\x00"),
@@ -248,10 +249,9 @@ def _sorted_out(batch: Batch, columns: dict[str, str], timezone: str) -> tuple[p
         ).any(axis=1),
         "time of the answer is missing or not ISO 8601": completed.isna(),
         "time of the answer is before 1970": completed < LONG_AGO,
-        "time of the answer is in the future": completed > pd.Timestamp.now("UTC") + FAR_FUTURE,
+        "time of the answer is in the future": completed > tomorrow,
         "started_at is not ISO 8601": started_text.notna() & started.isna(),
-        "started_at is before 1970 or in the future": (started < LONG_AGO)
-        | (started > pd.Timestamp.now("UTC") + FAR_FUTURE),
+        "started_at is before 1970 or in the future": (started < LONG_AGO) | (started > tomorrow),
         "correct is missing or not true/false": truth.isna(),
         "response_time_ms is not a number": time_text.notna() & time_ms.isna(),
         "response_time_ms is negative": time_ms < 0,
@@ -298,8 +298,10 @@ def _cast(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def _identities(content: pa.ChunkedArray, given: "pd.Series[str]") -> "pd.Series[str]":
+    """The given identity where it can be stored, else that of the row's content."""
     hashed = pd.Series([hashlib.md5(row.encode(), usedforsecurity=False).hexdigest() for row in content.to_pylist()])
-    return given.where(given.notna(), hashed)
+    storable = (given.str.len() <= LONGEST_ID) & ~given.str.contains("\x00", regex=False, na=False)
+    return given.where(storable, hashed)
 
 
 def _utc(column: pa.ChunkedArray, timezone: str) -> "pd.Series[pd.Timestamp]":

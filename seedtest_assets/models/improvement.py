@@ -11,7 +11,7 @@ uncertainty to first order (Kass & Steffey 1989), without which a small class's 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.interpolate import CubicSpline
@@ -87,15 +87,19 @@ def proportion_log_likelihood(correct: Ints, answers: Ints) -> Floats:
     return np.asarray(right * log_expit(NODES) + wrong * log_expit(-NODES))
 
 
-def _likelihood(previous: Floats, recent: Floats) -> Floats:
-    """P(answers | theta_prev, delta) up to a factor per student, at MOVES x NODES, shape (n, 101, 61).
+@cache
+def _shift() -> Floats:
+    """Matrix that reads a function at theta + delta, every NODES and MOVES, off its values at NODES; (61, 101 * 61).
 
-    The later window's log-likelihood at theta_prev + delta lies between the nodes and is read off a cubic spline,
-    which is linear in it; beyond the outermost nodes it is taken as constant.
+    A cubic spline, which is linear in the values; beyond the outermost nodes the function is taken as constant.
     """
-    spline = CubicSpline(NODES, np.eye(len(NODES)))
-    shift = spline(np.clip(MOVES[:, None] + NODES, NODES[0], NODES[-1]))
-    table = (recent @ shift.reshape(-1, len(NODES)).T).reshape(len(recent), len(MOVES), len(NODES))
+    moved = np.clip(MOVES[:, None] + NODES, NODES[0], NODES[-1])
+    return np.ascontiguousarray(CubicSpline(NODES, np.eye(len(NODES)))(moved.ravel()).T)
+
+
+def _likelihood(previous: Floats, recent: Floats) -> Floats:
+    """P(answers | theta_prev, delta) up to a factor per student, at MOVES x NODES, shape (n, 101, 61)."""
+    table = (recent @ _shift()).reshape(len(recent), len(MOVES), len(NODES))
     table += previous[:, None, :]
     table -= table.max(axis=(1, 2), keepdims=True)
     return np.asarray(np.exp(table, out=table))

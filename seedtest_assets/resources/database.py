@@ -88,7 +88,7 @@ class Database(dg.ConfigurableResource[None]):
             pool_pre_ping=True,
             hide_parameters=True,
             connect_args={
-                "options": "-c timezone=UTC -c datestyle=ISO",
+                "options": "-c timezone=UTC",
                 "application_name": "seedtest",
                 "connect_timeout": 10,
             },

@@ -41,15 +41,17 @@ def finished(instance, run_id):
 
 
 def test_the_lineage_leads_from_attempt_to_weekly_kpi(ui, page):
-    page.goto(f"{ui.url}/assets/weekly_kpi?view=lineage&lineageScope=upstream&lineageDepth=9")
-    path = ["attempt", "features_topic_daily", "mirt_ability", "weekly_metrics", "weekly_kpi"]
+    groups = ("intake", "irt", "features", "metrics", "kpi")
+    page.goto(f"{ui.url}/asset-groups?expanded={','.join(f'global@global:{group}' for group in groups)}")
+    fit = ["mirt_fit_meta", "mirt_item_params", "mirt_ability"]
     left_edge = {}
-    for name in path:
+    for name in ["attempt", *fit, "features_topic_daily", "weekly_metrics", "weekly_kpi"]:
         node = page.locator("foreignObject").get_by_text(name, exact=True).first
         expect(node).to_be_visible(timeout=30 * SECONDS)
         left_edge[name] = node.bounding_box()["x"]
-    assert left_edge["attempt"] < left_edge["mirt_ability"] < left_edge["weekly_metrics"] < left_edge["weekly_kpi"]
-    assert left_edge["attempt"] < left_edge["features_topic_daily"] < left_edge["weekly_metrics"]
+    assert left_edge["weekly_metrics"] < left_edge["weekly_kpi"]
+    for name in (*fit, "features_topic_daily"):
+        assert left_edge["attempt"] < left_edge[name] < left_edge["weekly_metrics"]
 
 
 @pytest.mark.parametrize("week", SUCCEEDED, ids=str)

@@ -189,11 +189,13 @@ def test_a_refusal_is_a_problem_document_as_the_contract_says(document, contract
     hold_problem(document, contract, response, status)
 
 
-def test_a_key_used_for_another_request_is_a_conflict(document, contract, http):
-    other = {"responses": {**JSON["responses"], "correct": [1, 0]}}
-    path = "/irt/calibrate"
-    assert http.send(request_of(http, "POST", path, json=JSON | {"model": "Rasch"}, key="mine")).status_code == 202
-    hold_problem(document, contract, http.send(request_of(http, "POST", path, json=other, key="mine")), 409)
+def test_a_key_used_for_another_request_is_a_conflict(document, contract, http, answers):
+    parts = {"content": plumber._answers_csv(answers), "type": "text/csv", "key": "mine"}
+    first = http.send(request_of(http, "POST", "/irt/calibrate", **parts))
+    again = http.send(request_of(http, "POST", "/irt/calibrate", **parts))
+    assert (first.status_code, again.json()["id"]) == (202, first.json()["id"])
+    other = http.send(request_of(http, "POST", "/irt/calibrate?options={}", **parts))
+    hold_problem(document, contract, other, 409)
 
 
 def test_a_json_request_is_as_good_as_csv(contract, http, answers):

@@ -4,6 +4,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -72,8 +73,8 @@ def test_a_document_becomes_an_attempt_per_question(application: Database, put, 
     count = take_in_exam_results(application)
     assert (count.read, count.new, count.zero_times, count.rejected) == (2, 2, 1, Counter())
     query = (
-        "SELECT source, source_id, student_id = md5('user 1')::uuid, correct, response_time_ms, hint_used, completed_at, "
-        "attempt_no, session_id, topic_id FROM intake.attempt ORDER BY source_id"
+        "SELECT source, source_id, student_id = md5('user 1')::uuid, correct, response_time_ms, hint_used, "
+        "completed_at, attempt_no, session_id, topic_id FROM intake.attempt ORDER BY source_id"
     )
     at, id_ = START + timedelta(minutes=1), uuid.UUID(int=1)
     assert read(query) == [
@@ -129,7 +130,7 @@ MALFORMED_QUESTIONS = [
     ({"time_spent_sec": True}, "time_spent_sec is not a number"),
     ({"time_spent_sec": -1}, "time_spent_sec is negative or beyond 24 days"),
     ({"time_spent_sec": 2147483.648}, "time_spent_sec is negative or beyond 24 days"),
-    ({"time_spent_sec": 1e300}, "time_spent_sec is negative or beyond 24 days"),
+    ({"time_spent_sec": 1e12}, "time_spent_sec is negative or beyond 24 days"),
     ({"used_hints": "some"}, "used_hints is neither a count nor true/false"),
     ({"used_hints": 1.5}, "used_hints is neither a count nor true/false"),
     ({"used_hints": -1}, "used_hints is neither a count nor true/false"),
@@ -323,7 +324,6 @@ steps = st.lists(
 )
 
 
-@pytest.mark.slow
 @hypothesis_settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
@@ -351,10 +351,8 @@ def test_no_ready_document_is_missed_in_any_history(application: Database, histo
                     app.now += timedelta(seconds=seconds)
                 case ("intake", broken):
                     patch.setattr(intake, "_questions", interrupted if broken else true_questions)
-                    try:
+                    with suppress(InterruptedError):
                         take_in_exam_results(application)
-                    except InterruptedError:
-                        pass
     found = application.rows(sa.text("SELECT source_id, correct FROM intake.attempt"))
     taken = {uuid.UUID(row.source_id.split("/")[0]).int: row.correct for row in found}
     still_ready = application.rows(

@@ -1,5 +1,8 @@
 """Where answers come from, and how many weeks a run may take."""
 
+import uuid
+from datetime import UTC, datetime
+
 import dagster as dg
 import pytest
 import sqlalchemy as sa
@@ -66,3 +69,29 @@ def test_a_range_of_weeks_in_one_run_gives_the_rows_of_one_run_a_week(cohort, co
 def test_backfills_take_ranges_where_sql_does_the_work_and_weeks_where_a_model_is_fitted(name):
     policy = definitions().resolve_asset_graph().get(dg.AssetKey(name)).backfill_policy
     assert policy == (dg.BackfillPolicy.single_run() if name in IN_SQL else dg.BackfillPolicy.multi_run(1))
+
+
+@pytest.fixture
+def exam_results(cohort):
+    """The application's own table with one finished exam and one that cannot be read."""
+    with cohort.transaction() as connection:
+        tables.exam_results.create(connection)
+        finished = {"questions": [{"question_id": 1, "is_correct": True, "topic": "sets", "time_spent_sec": 9}]}
+        now = datetime(2026, 3, 3, 9, tzinfo=UTC)
+        for number, document in enumerate((finished, ["no", "exam"])):
+            row = {"id": uuid.UUID(int=number + 1), "session_id": f"s{number}", "user_id": "7", "status": "ready"}
+            times = {"created_at": now, "updated_at": now}
+            connection.execute(tables.exam_results.insert().values(**row, **times, result_json=document))
+    yield
+    with cohort.transaction() as connection:
+        tables.exam_results.drop(connection)
+
+
+def test_the_intake_job_reports_on_the_attempts_it_took_in(cohort, exam_results, instance):
+    forget(cohort, tables.attempt, tables.attempt_reject, tables.intake_cursor)
+    result = definitions().resolve_job_def("intake_job").execute_in_process(QUIET, instance=instance)
+    assert result.success
+    assert cohort.rows(sa.select(sa.func.count()).select_from(tables.attempt))[0][0] == 1
+    assert cohort.rows(sa.select(sa.func.count()).select_from(tables.attempt_reject))[0][0] == 1
+    observed = instance.fetch_observations(dg.AssetKey("attempt"), limit=1).records[0].asset_observation
+    assert 1 in {value.value for value in observed.metadata.values()}

@@ -86,6 +86,7 @@ def test_every_run_is_recorded_under_the_job_its_partition_and_its_code_location
     assert partitions == {FIRST.isoformat(), SECOND.isoformat()}
 
 
+@pytest.mark.slow
 def test_a_service_killed_in_the_middle_of_a_calibration(cohort, storage, own_service):
     assert all(outcome.success for outcome in run(FIRST))
     before = checksums(cohort)
@@ -149,6 +150,7 @@ def test_a_week_that_has_not_begun_is_refused(storage):
         run(monday(datetime.now(UTC).date()) + timedelta(weeks=2), resume=True)
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_is_closed_and_resumed(cohort, storage, irt_server):
     reached, released = threading.Event(), threading.Event()
 

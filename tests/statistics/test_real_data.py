@@ -1,4 +1,4 @@
-"""`seedtest import` and `seedtest run` on real data: every table fills, ability agrees with accuracy, reruns change nothing."""
+"""`seedtest import` and `run` on real data: every table fills, ability agrees with accuracy, reruns change nothing."""
 
 from pathlib import Path
 

@@ -4,10 +4,10 @@ An answer is a dict with the columns of `weekly_numbers`; None stands for missin
 """
 
 import math
+from itertools import pairwise
 from statistics import fmean, median
 
 from scipy.optimize import minimize_scalar
-from scipy.special import expit
 
 SESSION_GAP_S = 30 * 60
 
@@ -113,7 +113,7 @@ def engagement(answers):
                         work.append(min(max(spent, 0), SESSION_GAP_S))
             count += inside
         days = sorted({one["days_ago"] for one in mine}, reverse=True)
-        gaps = [before - after for before, after in zip(days, days[1:], strict=False) if after <= 28]
+        gaps = [before - after for before, after in pairwise(days) if after <= 28]
         hints = [one["hint_used"] for one in mine if one["days_ago"] <= 28 and one["hint_used"] is not None]
         parts = [(0.35, min(count / 28, 1))]
         if gaps:
@@ -132,6 +132,10 @@ def engagement(answers):
     return result
 
 
+def chance(one, theta):
+    return 1 / (1 + math.exp(-one["a"] * (theta - one["b"])))
+
+
 def own_week_theta(answers):
     """{student: (theta, se, n)} by maximising log L + log(information) / 2 (Warm 1989) from the week's answers."""
     result = {}
@@ -142,18 +146,13 @@ def own_week_theta(answers):
             continue
 
         def information(theta, own=own):
-            return sum(
-                one["a"] ** 2 * expit(one["a"] * (theta - one["b"])) * expit(-one["a"] * (theta - one["b"]))
-                for one in own
-            )
+            return sum(one["a"] ** 2 * chance(one, theta) * (1 - chance(one, theta)) for one in own)
 
         def loss(theta, own=own, information=information):
-            likelihood = sum(
-                math.log(expit((1 if one["correct"] else -1) * one["a"] * (theta - one["b"]))) for one in own
-            )
+            likelihood = sum(math.log(chance(one, theta) if one["correct"] else 1 - chance(one, theta)) for one in own)
             return -likelihood - math.log(information(theta)) / 2
 
-        start = min((theta / 10 for theta in range(-60, 61)), key=loss)
+        start = min((theta / 5 for theta in range(-30, 31)), key=loss)
         theta = minimize_scalar(loss, bounds=(start - 0.2, start + 0.2), method="bounded", options={"xatol": 1e-9}).x
         result[student] = (theta, information(theta) ** -0.5, len(own))
     return result

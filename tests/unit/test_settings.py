@@ -68,7 +68,6 @@ def test_a_variable_is_read_with_its_type(name, text, value, monkeypatch):
         ("SEEDTEST_START_DATE", "yesterday", "date"),
         ("SEEDTEST_ATTEMPT_RELATION", "attempt", "schema.name"),
         ("SEEDTEST_ATTEMPT_RELATION", "intake.attempt; DROP TABLE x", "schema.name"),
-        ("SEEDTEST_ATTEMPT_RELATION", "a.b\n", "schema.name"),
         ("MIRT_MODEL", "3PL", "Rasch"),
         ("MIRT_LOOKBACK_DAYS", "6", "greater than or equal to 7"),
         ("MIRT_MIN_RESPONSES", "1", "greater than or equal to 2"),
