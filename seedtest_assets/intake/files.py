@@ -19,7 +19,7 @@ from seedtest_assets.intake.writer import LONGEST_ID, STAGED, AttemptWriter, Cou
 from seedtest_assets.resources.database import Database
 
 BATCH_ROWS = 50_000
-CSV_BLOCK = 4 << 20
+CSV_BLOCK = 2 << 20
 REQUIRED = {
     "student_id": ("student_id",),
     "item_id": ("item_id",),
