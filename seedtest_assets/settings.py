@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     @field_validator("seedtest_attempt_relation")
     @classmethod
     def _qualified(cls, name: str) -> str:
-        if not QUALIFIED_NAME.match(name):
+        if not QUALIFIED_NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a plain lower-case schema.name")
         return name
 

@@ -16,9 +16,7 @@ def case(students: int, weeks: int) -> tuple[int, float, float, float]:
     """Answers, seconds, peak memory of the process in MB, size of the files in MB."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        summary = write_cohort(
-            CohortSpec(students=students, weeks=weeks, end=date(2025, 6, 29)), Path(folder)
-        )
+        summary = write_cohort(CohortSpec(students=students, weeks=weeks, end=date(2025, 6, 29)), Path(folder))
         seconds = time.perf_counter() - begin
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
     return summary.answers, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, size / 1e6

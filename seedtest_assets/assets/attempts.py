@@ -4,6 +4,7 @@ import dagster as dg
 
 from seedtest_assets import tables
 from seedtest_assets.assets.common import OWNERS, column_schema
+from seedtest_assets.settings import settings
 
 attempt = dg.AssetSpec(
     key="attempt",
@@ -15,5 +16,5 @@ attempt = dg.AssetSpec(
     group_name="intake",
     owners=OWNERS,
     kinds={"postgres"},
-    metadata=column_schema(tables.attempt),
+    metadata=column_schema(tables.attempt) | {"dagster/table_name": settings().seedtest_attempt_relation},
 )

@@ -31,12 +31,14 @@ from seedtest_assets.settings import settings
 
 STUDENTS_AT_ONCE = 5000
 WEEK_DAYS = range(7)
+THE_WEEK_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+"""Only an order: a backfill calibrates the earlier weeks before topic ability looks for their banks."""
 KEY = ["user_id", "topic_id", "date"]
 
 
 @dg.asset(
     name="features_topic_daily",
-    deps=[attempt],
+    deps=[attempt, dg.AssetDep("mirt_ability", partition_mapping=THE_WEEK_BEFORE)],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=STEP_RETRIES,
@@ -123,8 +125,9 @@ def _topic_theta(database: Database, week: Week, counts: pd.DataFrame) -> pd.Dat
     if answers.empty:
         return nothing
     prior = normal_log_weights(bank.latent_mean, bank.latent_sd)
-    students, student = np.unique(answers["user_id"].cat.categories, return_inverse=True)
-    student = student[answers["user_id"].cat.codes]
+    students = answers["user_id"].cat.categories.sort_values()  # not in the order in which the server sent them
+    answers["user_id"] = answers["user_id"].cat.reorder_categories(students)
+    student = answers["user_id"].cat.codes.to_numpy().astype(np.int64)
     parts = -(-len(students) // STUDENTS_AT_ONCE)
     sample = _by_topic(answers[student % parts == 0])
     tau = topic_sd(sample.log_likelihood(last_day=len(WEEK_DAYS)), sample.student, prior)

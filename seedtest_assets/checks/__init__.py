@@ -4,7 +4,7 @@ import dagster as dg
 
 from seedtest_assets import tables
 from seedtest_assets.checks.freshness import latest_closed_week_has_rows
-from seedtest_assets.checks.integrity import numbers_in_range
+from seedtest_assets.checks.integrity import keys_and_ranges
 
 WEEKLY = (
     tables.mirt_ability,
@@ -16,7 +16,7 @@ WEEKLY = (
 
 RANGES = [
     # A week without a calibration skips mirt_item_params and what hangs on it: what needs a bank hangs on mirt_ability.
-    numbers_in_range(tables.mirt_item_params, asset=tables.mirt_ability.name, name="item_parameters_in_range"),
-    *(numbers_in_range(table) for table in WEEKLY),
+    keys_and_ranges(tables.mirt_item_params, asset=tables.mirt_ability.name, name="item_parameters_in_range"),
+    *(keys_and_ranges(table) for table in WEEKLY),
 ]
 LATEST: list[dg.AssetChecksDefinition] = [latest_closed_week_has_rows(table) for table in WEEKLY]

@@ -1,4 +1,4 @@
-"""Blocking checks: what a week wrote is in range. A window that fails stops what lies below it."""
+"""Blocking checks: what a week wrote is in range and points to what exists. What fails stops what lies below it."""
 
 from datetime import date
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from seedtest_assets import tables
 from seedtest_assets.assets.common import window
 from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES
@@ -30,10 +31,27 @@ def out_of_range(table: sa.Table) -> dict[str, sa.ColumnElement[bool]]:
     return found
 
 
-def numbers_in_range(
-    table: sa.Table, *, asset: str | None = None, name: str = "numbers_in_range"
+def dangling(database: Database, table: sa.Table, week: Week) -> dict[str, sa.ColumnElement[bool]]:
+    """For each key of another table, the condition under which a row points to nothing.
+
+    Unique keys and required values are held by the table's own constraints. What crosses tables is not: replacing a
+    week's calibration must not cascade, and attempts may be the application's own.
+    """
+    attempt, bank = database.attempt.c, tables.mirt_fit_meta.c
+    found: dict[str, sa.ColumnElement[bool]] = {}
+    if "user_id" in table.c:
+        answered = sa.exists().where(attempt.student_id == table.c.user_id, attempt.completed_at < week.as_of)
+        found["user_id"] = ~answered
+    if "bank_run_id" in table.c:
+        known = sa.exists().where(bank.run_id == table.c.bank_run_id, bank.week_start <= week.start)
+        found["bank_run_id"] = table.c.bank_run_id.is_not(None) & ~known
+    return found
+
+
+def keys_and_ranges(
+    table: sa.Table, *, asset: str | None = None, name: str = "keys_and_ranges"
 ) -> dg.AssetChecksDefinition:
-    """The blocking check of a table's weeks. Keys and required values are held by the table's own constraints.
+    """The blocking check of a table's weeks.
 
     Args:
         table: what is looked at.
@@ -47,16 +65,17 @@ def numbers_in_range(
         blocking=True,
         partitions_def=WEEKS,
         retry_policy=STEP_RETRIES,
-        description=f"Every number of {table.fullname} lies in its column's range; none is NaN or infinite. "
+        description=f"Every number of {table.fullname} lies in its column's range, none is NaN or infinite; students "
+        "have answers before as_of, calibrations exist and are not of a later week. "
         "Once the cause is mended, materialise the week anew: re-execution from the failure would only look again.",
     )
     def check(context: dg.AssetCheckExecutionContext, database: Database) -> dg.AssetCheckResult:
-        conditions = out_of_range(table)
-        counts = [sa.func.count().filter(condition).label(column) for column, condition in conditions.items()]
         bad: dict[str, int] = {}
         rows = 0
         for key in context.partition_keys:
             week = Week.of(date.fromisoformat(key))
+            conditions = out_of_range(table) | dangling(database, table, week)
+            counts = [sa.func.count().filter(condition).label(column) for column, condition in conditions.items()]
             query: sa.Select[*tuple[Any, ...]] = sa.select(sa.func.count().label("rows"), *counts).where(
                 window(table, week)
             )
@@ -67,7 +86,7 @@ def numbers_in_range(
                     bad[column] = bad.get(column, 0) + found._mapping[column]
         return dg.AssetCheckResult(
             passed=not bad,
-            description=f"rows out of range, by column: {bad}" if bad else None,
+            description=f"rows out of range or pointing to nothing, by column: {bad}" if bad else None,
             metadata={"rows": rows, **bad},
         )
 

@@ -46,13 +46,13 @@ def test_a_number_out_of_range_stops_what_lies_below(
     monkeypatch.setattr(module, function, spoilt(getattr(module, function), column, value))
     result = fresh(week)
     assert not result.success
-    check = checked(result)[asset, "numbers_in_range"]
+    check = checked(result)[asset, "keys_and_ranges"]
     assert not check.passed
-    assert check.description == f"rows out of range, by column: {{'{column}': 1}}"
+    assert check.description == f"rows out of range or pointing to nothing, by column: {{'{column}': 1}}"
     assert not below & succeeded(result)
-    assert failed(result) == [f"{asset}_numbers_in_range"]
+    assert failed(result) == [f"{asset}_keys_and_ranges"]
     assert retried(result) == []
-    assert "numbers_in_range" in why(result)
+    assert "keys_and_ranges" in why(result)
 
 
 def test_item_parameters_out_of_range_stop_what_is_scored_with_them(cohort, fresh, monkeypatch):
@@ -74,7 +74,7 @@ def test_every_number_of_a_healthy_week_is_in_range(cohort, fresh):
         found = checked(fresh(week))
     assert len([name for _, name in found if name.endswith("in_range")]) == len(WEEKLY) + 1
     assert all(check.passed for check in found.values())
-    assert found["weekly_kpi", "numbers_in_range"].metadata["rows"].value > 0
+    assert found["weekly_kpi", "keys_and_ranges"].metadata["rows"].value > 0
 
 
 def test_a_week_of_old_facts_is_noticed_when_its_rows_are_missing(cohort, fresh, monkeypatch):

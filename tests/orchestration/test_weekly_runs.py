@@ -16,6 +16,7 @@ from seedtest_assets import tables
 from seedtest_assets.assets import weekly_metrics
 from seedtest_assets.automation.weekly_runs import run_weeks
 from seedtest_assets.calendar import monday
+from seedtest_assets.failures import PermanentFailure
 from seedtest_assets.local.home import CHECKOUT
 from seedtest_assets.local.services import RServices
 from seedtest_assets.resources import plumber
@@ -105,8 +106,7 @@ def test_a_service_killed_in_the_middle_of_a_calibration(cohort, storage, own_se
         assert advice in stopped.reason
     retries = storage.all_logs(stopped.run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY)
     assert [event.step_key for event in retries] == ["mirt"] * 3
-    after = checksums(cohort)
-    assert {name for name in before if before[name] != after[name]} == {"features_topic_daily"}  # whole, not by half
+    assert checksums(cohort) == before
     tries = sa.select(tables.fit_attempt.c.week_start)
     assert [row[0] for row in cohort.rows(tries)] == [FIRST]
 
@@ -114,8 +114,7 @@ def test_a_service_killed_in_the_middle_of_a_calibration(cohort, storage, own_se
     resumed, went_on = run(FIRST, SECOND, THIRD, resume=True)
     assert (resumed.week, resumed.success, resumed.resumed) == (SECOND, True, True)
     assert (went_on.week, went_on.success, went_on.resumed) == (THIRD, True, False)
-    assert {"mirt", "weekly_metrics", "weekly_kpi"} <= executed(storage, resumed)
-    assert "features_topic_daily" not in executed(storage, resumed)
+    assert {"mirt", "features_topic_daily", "weekly_metrics", "weekly_kpi"} <= executed(storage, resumed)
     assert storage.get_run_by_id(resumed.run_id).parent_run_id == stopped.run_id
     assert run(FIRST, SECOND, THIRD, resume=True) == []
 
@@ -125,13 +124,32 @@ def test_a_service_killed_in_the_middle_of_a_calibration(cohort, storage, own_se
     assert checksums(cohort) == found
 
 
+def test_a_run_goes_on_from_the_asset_that_failed(cohort, storage, monkeypatch):
+    def fail(*_, **__):
+        raise PermanentFailure("not today")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(weekly_metrics, "weekly_numbers", fail)
+        (stopped,) = run(FIRST)
+    assert (stopped.success, stopped.reason) == (False, "weekly_metrics: not today")
+    before = checksums(cohort)
+    (resumed,) = run(FIRST, resume=True)
+    assert (resumed.success, resumed.resumed) == (True, True)
+    steps = executed(storage, resumed)
+    assert {"weekly_metrics", "weekly_kpi"} <= steps
+    assert not {"mirt", "features_topic_daily"} & steps
+    after = checksums(cohort)
+    assert {name for name in before if before[name] != after[name]} == {"weekly_metrics", "weekly_kpi"}
+
+
 def test_what_a_blocking_check_stopped_is_computed_anew(cohort, storage, monkeypatch):
     numbers = weekly_metrics.weekly_numbers
     with monkeypatch.context() as spoilt:
         spoilt.setattr(weekly_metrics, "weekly_numbers", lambda *a, **k: numbers(*a, **k).assign(a_t=2.0))
         (stopped,) = run(FIRST)
     assert not stopped.success
-    assert stopped.reason.startswith("weekly_metrics, numbers_in_range: rows out of range, by column: {'a_t'")
+    assert stopped.reason.startswith("weekly_metrics, keys_and_ranges: rows out of range or pointing to nothing")
+    assert "{'a_t'" in stopped.reason
     (again,) = run(FIRST, resume=True)
     assert (again.success, again.resumed) == (True, False)
 

@@ -41,7 +41,7 @@ GRAPH = {
     "mirt_fit_meta": ("irt", {"attempt"}),
     "mirt_item_params": ("irt", {"attempt"}),
     "mirt_ability": ("irt", {"attempt"}),
-    "features_topic_daily": ("features", {"attempt"}),
+    "features_topic_daily": ("features", {"attempt", "mirt_ability"}),
     "weekly_metrics": ("metrics", {"attempt", "mirt_ability", "features_topic_daily"}),
     "weekly_kpi": ("kpi", {"weekly_metrics"}),
 }
@@ -147,7 +147,7 @@ def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph)
     }
     weekly = ("mirt_ability", "features_topic_daily", "weekly_metrics", "weekly_kpi")
     assert found == {
-        **{(name, "numbers_in_range"): True for name in weekly},
+        **{(name, "keys_and_ranges"): True for name in weekly},
         ("mirt_ability", "item_parameters_in_range"): True,
         ("mirt_ability", "calibration_converged"): False,
         **{(name, "latest_closed_week_has_rows"): False for name in weekly},
@@ -170,7 +170,7 @@ def test_jobs_and_schedules_are_those_of_the_cadence():
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(MATERIALISED)
     assert job.partitions_def == node(definitions().resolve_asset_graph(), "weekly_kpi").partitions_def
     assert {key.name for key in job.asset_layer.asset_graph.asset_check_keys} == {
-        *("numbers_in_range", "item_parameters_in_range", "calibration_converged")
+        *("keys_and_ranges", "item_parameters_in_range", "calibration_converged")
     }
     assert job.executor_def.name == "in_process"
 
