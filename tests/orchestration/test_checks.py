@@ -17,6 +17,8 @@ from tests.orchestration.cohort import EVERY_WEEK, QUIET, SPEC, checked, failed,
 
 WEEK = EVERY_WEEK[0]
 
+NOBODY = "00000000-0000-4000-8000-000000000000"
+
 
 def spoilt(function, column, value):
     def spoil(*args, **kwargs):
@@ -34,10 +36,12 @@ def spoilt(function, column, value):
         (weekly_metrics, "weekly_numbers", "dwell_s", math.inf, "weekly_metrics", {"weekly_kpi"}),
         (irt, "_ability_rows", "theta", 6.5, "mirt_ability", {"weekly_metrics", "weekly_kpi"}),
         (irt, "_ability_rows", "n_responses", -1, "mirt_ability", {"weekly_metrics", "weekly_kpi"}),
+        (irt, "_ability_rows", "bank_run_id", NOBODY, "mirt_ability", {"weekly_metrics", "weekly_kpi"}),
+        (weekly_metrics, "weekly_numbers", "user_id", NOBODY, "weekly_metrics", {"weekly_kpi"}),
         (features, "_topic_theta", "theta_sd", -1.0, "features_topic_daily", {"weekly_metrics", "weekly_kpi"}),
     ],
 )
-def test_a_number_out_of_range_stops_what_lies_below(
+def test_a_number_out_of_range_or_a_key_of_nothing_stops_what_lies_below(
     cohort, fresh, monkeypatch, module, function, column, value, asset, below
 ):
     if asset == "features_topic_daily":
@@ -72,7 +76,7 @@ def test_item_parameters_out_of_range_stop_what_is_scored_with_them(cohort, fres
 def test_every_number_of_a_healthy_week_is_in_range(cohort, fresh):
     for week in EVERY_WEEK[:3]:
         found = checked(fresh(week))
-    assert len([name for _, name in found if name.endswith("in_range")]) == len(WEEKLY) + 1
+    assert len([name for _, name in found if name.endswith(("in_range", "and_ranges"))]) == len(WEEKLY) + 1
     assert all(check.passed for check in found.values())
     assert found["weekly_kpi", "keys_and_ranges"].metadata["rows"].value > 0
 
