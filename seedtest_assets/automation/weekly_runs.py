@@ -22,6 +22,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from seedtest_assets.automation.jobs import metrics_job
 from seedtest_assets.calendar import Week
+from seedtest_assets.settings import settings
 
 MODULE = "seedtest_assets.definitions"
 LOCATION = "seedtest"
@@ -60,7 +61,11 @@ def run_weeks(weeks: Sequence[date], *, resume: bool = False) -> Iterator[WeekRu
         weeks: Mondays.
         resume: leave out weeks whose newest run succeeded, and go on from the failed asset where it failed. A
             run made before the week's as_of, while the week was running, counts for nothing.
+
+    Raises:
+        ValueError: a day is no Monday, the week has not begun, or lies before SEEDTEST_START_DATE.
     """
+    _refuse_what_is_no_partition(weeks)
     repository = ReconstructableRepository.for_module(MODULE, "definitions", working_directory=str(Path.cwd()))
     job = repository.get_reconstructable_job(metrics_job.name)
     with dg.DagsterInstance.get() as instance:
@@ -73,6 +78,17 @@ def run_weeks(weeks: Sequence[date], *, resume: bool = False) -> Iterator[WeekRu
             yield outcome
             if not outcome.success:
                 return
+
+
+def _refuse_what_is_no_partition(weeks: Sequence[date]) -> None:
+    first = settings().seedtest_start_date
+    for week in weeks:
+        Week.of(week)
+        if week < first:
+            raise ValueError(
+                f"the week of {week} lies before the first partition, {first}: set SEEDTEST_START_DATE to an earlier "
+                "Monday, or name a later first day with --from"
+            )
 
 
 def _close_orphans(instance: dg.DagsterInstance) -> None:

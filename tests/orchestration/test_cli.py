@@ -85,12 +85,17 @@ def test_a_file_that_cannot_be_imported_is_refused_in_one_sentence(seedtest, tmp
     assert rows(database, tables.attempt) == 0
 
 
-def test_a_week_in_the_future_is_refused(seedtest, tmp_path):
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [("2999-01-01", "has not begun"), ("1996-01-01", "set SEEDTEST_START_DATE to an earlier Monday")],
+)
+def test_a_week_that_is_no_partition_is_refused(seedtest, tmp_path, first, said):
     file = tmp_path / "answers.csv"
     file.write_text("student_id,item_id,answered_at,is_correct\ns,i,2026-01-05T10:00:00Z,true\n")
     assert seedtest("import", str(file))[0] == 0
-    code, output = seedtest("run", "--from", "2999-01-01", "--to", "2999-01-02")
+    code, output = seedtest("run", "--from", first, "--to", first)
     assert code == 1
+    assert said in " ".join(output.split())
     assert "Traceback" not in output
 
 
