@@ -31,14 +31,14 @@ from seedtest_assets.settings import settings
 
 STUDENTS_AT_ONCE = 5000
 WEEK_DAYS = range(7)
-THE_WEEK_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+WEEK_AND_THE_ONE_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1)
 """Only an order: a backfill calibrates the earlier weeks before topic ability looks for their banks."""
 KEY = ["user_id", "topic_id", "date"]
 
 
 @dg.asset(
     name="features_topic_daily",
-    deps=[attempt, dg.AssetDep("mirt_ability", partition_mapping=THE_WEEK_BEFORE)],
+    deps=[attempt, dg.AssetDep("mirt_ability", partition_mapping=WEEK_AND_THE_ONE_BEFORE)],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=STEP_RETRIES,

@@ -112,7 +112,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
             executable_path=CHROMIUM,
             headless=True,
             args=QUIET,
-            viewport={"width": 1900, "height": 1200},
+            viewport={"width": 2200, "height": 1300},
         )
         yield browser.pages[0] if browser.pages else browser.new_page()
         browser.close()
