@@ -87,20 +87,22 @@ JobQueue <- R6::R6Class("JobQueue", public = list(
 
   dispatch = function() {
     for (worker in private$workers) {
-      if (length(private$waiting) && worker$is_free()) {
-        private$start(private$waiting[[1L]], worker)
+      if (length(private$waiting) && worker$is_free() && private$start(private$waiting[[1L]], worker)) {
         private$waiting <- private$waiting[-1L]
       }
     }
   },
 
   start = function(job, worker) {
-    worker$run(
+    taken <- worker$run(
       function(...) run_job(...), list(job$folder, job$task, job$body, private$limits),
       max_seconds = private$limits$max_job_seconds, done = function(outcome) private$finish(job, outcome)
     )
-    job$state <- "running"
-    job$started_at <- Sys.time()
+    if (taken) {
+      job$state <- "running"
+      job$started_at <- Sys.time()
+    }
+    taken
   },
 
   finish = function(job, outcome) {

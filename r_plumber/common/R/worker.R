@@ -31,11 +31,24 @@ Worker <- R6::R6Class("Worker", public = list(
   #' @param max_seconds Time after which the process is killed.
   #' @param done function(outcome), called in the end with list(result), or list(failure = "died" or
   #'   "time") when the worker did not live to return one.
+  #' @return TRUE; FALSE when the process turns out to be dead: it is replaced, and `done` is not called.
   run = function(fun, args, max_seconds, done) {
-    private$session$call(fun, args)
-    private$state <- "busy"
-    private$deadline <- Sys.time() + max_seconds
-    private$done <- done
+    taken <- tryCatch(
+      {
+        private$session$call(fun, args)
+        TRUE
+      },
+      error = function(problem) {
+        private$give_up("died", conditionMessage(problem))
+        FALSE
+      }
+    )
+    if (taken) {
+      private$state <- "busy"
+      private$deadline <- Sys.time() + max_seconds
+      private$done <- done
+    }
+    taken
   },
 
   #' @description See what has happened since the last look; to be called often.

@@ -119,3 +119,34 @@ test_that("nothing outlives a service, however it ends", {
     expect_length(list.files(temporary), 0L)
   }
 })
+
+test_that("a worker found dead when it is called refuses the call and is replaced", {
+  common <- new.env()
+  for (file in c("logging.R", "worker.R")) sys.source(file.path(R_PLUMBER, "common", "R", file), common)
+  folder <- tempfile("workers-")
+  dir.create(file.path(folder, "workers"), recursive = TRUE)
+  worker <- common$Worker$new(character(), folder, memory_mb = 1024)
+  free <- function() {
+    worker$poll()
+    worker$is_free()
+  }
+  process <- function() as.integer(list.files(file.path(folder, "workers")))
+  wait_until(free())
+  first <- process()
+  tools::pskill(first, tools::SIGKILL)
+  wait_until(!first %in% ps::ps_pids() || ps::ps_status(ps::ps_handle(first)) == "zombie")
+  Sys.sleep(1) # its last thread closes the pipe a moment later
+  capture.output(taken <- worker$run(identity, list(1), max_seconds = 10, done = stop), type = "message")
+  expect_false(taken)
+
+  wait_until(free())
+  expect_false(process() == first)
+  outcome <- NULL
+  expect_true(worker$run(identity, list(1), max_seconds = 10, done = function(given) outcome <<- given))
+  wait_until({
+    worker$poll()
+    !is.null(outcome)
+  })
+  expect_identical(outcome, list(result = 1))
+  ps::ps_kill(ps::ps_handle(process()))
+})
