@@ -55,10 +55,6 @@ def _user() -> sa.Column[Any]:
     return _required("user_id", UUID(), "the student: attempt.student_id")
 
 
-def _week() -> sa.Column[Any]:
-    return _required("week_start", sa.Date(), "Monday of the ISO week: the partition")
-
-
 def _as_of() -> sa.Column[Any]:
     return _required("as_of", _instant(), "facts before this instant were used, none after")
 

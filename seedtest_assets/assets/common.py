@@ -68,6 +68,11 @@ def window(table: sa.Table, week: Week) -> sa.ColumnElement[bool]:
     return table.c.run_id == run_id(tables.mirt_fit_meta.name, week.start)  # children of a week's fit
 
 
+def local_date(instant: sa.ColumnElement[Any], week: Week) -> sa.ColumnElement[Any]:
+    """The day that an instant falls on in the zone in which the week's days begin."""
+    return sa.cast(sa.func.timezone(week.timezone, instant), sa.Date)
+
+
 @dataclass(frozen=True)
 class Bank:
     """A published calibration.

@@ -17,6 +17,7 @@ from seedtest_assets.assets.common import (
     OWNERS,
     bank_items,
     column_schema,
+    local_date,
     newest_bank,
     single_run,
     weeks,
@@ -67,17 +68,13 @@ def features_topic_daily(context: AssetExecutionContext, database: Database) -> 
     return single_run(written)
 
 
-def _local_date(database: Database, week: Week) -> sa.ColumnElement[Any]:
-    return sa.cast(sa.func.timezone(week.timezone, database.attempt.c.completed_at), sa.Date)
-
-
 def _topic(database: Database) -> sa.ColumnElement[str]:
     return sa.func.coalesce(database.attempt.c.topic_id, tables.NO_TOPIC)
 
 
 def _daily_counts(database: Database, week: Week) -> sa.Select[*tuple[Any, ...]]:
     a = database.attempt
-    day, topic = _local_date(database, week), _topic(database)
+    day, topic = local_date(database.attempt.c.completed_at, week), _topic(database)
     right = sa.func.count().filter(a.c.correct)
     return (
         sa.select(
@@ -105,7 +102,7 @@ def _window_answers(database: Database, week: Week) -> sa.Select[*tuple[Any, ...
     return sa.select(
         a.c.student_id.label("user_id"),
         _topic(database).label("topic_id"),
-        (_local_date(database, week) - sa.literal(week.start, sa.Date)).label("day"),
+        (local_date(database.attempt.c.completed_at, week) - sa.literal(week.start, sa.Date)).label("day"),
         a.c.item_id,
         a.c.correct,
     ).where(

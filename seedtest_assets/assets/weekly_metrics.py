@@ -14,6 +14,7 @@ from seedtest_assets.assets.common import (
     OWNERS,
     bank_items,
     column_schema,
+    local_date,
     newest_bank,
     single_run,
     weeks,
@@ -73,8 +74,7 @@ def weekly_metrics(context: AssetExecutionContext, database: Database) -> dg.Mat
 
 def _answers(database: Database, week: Week) -> sa.Select[*tuple[Any, ...]]:
     a = database.attempt
-    local_date = sa.cast(sa.func.timezone(week.timezone, a.c.completed_at), sa.Date)
-    days_ago = sa.cast(sa.literal(week.as_of_day, sa.Date) - local_date, sa.Integer)
+    days_ago = sa.cast(sa.literal(week.as_of_day, sa.Date) - local_date(a.c.completed_at, week), sa.Integer)
     return sa.select(
         a.c.id,
         a.c.student_id,
