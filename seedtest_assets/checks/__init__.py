@@ -14,7 +14,7 @@ WEEKLY = (
 )
 """Tables that have rows for every week with answers."""
 
-RANGES = [
+BLOCKING = [
     # A week without a calibration skips mirt_item_params and what hangs on it: what needs a bank hangs on mirt_ability.
     keys_and_ranges(tables.mirt_item_params, asset=tables.mirt_ability.name, name="item_parameters_in_range"),
     *(keys_and_ranges(table) for table in WEEKLY),
