@@ -5,11 +5,12 @@
 #* @post /irt/calibrate
 function(req, res) {
   as_job(req, res, parse = "read_calibration", work = "calibrate", table = "responses",
-         columnar = c("item_params", "abilities", "exclusions"))
+         columnar = c("item_params", "abilities", "exclusions", "groups"))
 }
 
 #* Score students on items whose parameters are known
 #* @post /irt/score
 function(req, res) {
-  as_job(req, res, parse = "read_scoring", work = "score", table = "responses", columnar = "abilities")
+  as_job(req, res, parse = "read_scoring", work = "score", table = "responses",
+         columnar = c("abilities", "topic_abilities"))
 }

@@ -95,10 +95,13 @@ field_path <- function(within, field) {
 #' @param within Its path in the request.
 #' @param types Named character: for each column "id" (text, not empty), "binary" (0, 1, true, false or
 #'   null; the same words, or nothing for null, in CSV) or "number" (finite; JSON only).
+#'   "number or null" (NA) is for what may be unknown.
 #' @param max_rows Longest table taken.
+#' @param optional Like `types`: columns that may be absent.
 #' @return data.table: "id" columns character, "binary" integer with NA, "number" double.
-read_table <- function(table, within, types, max_rows) {
-  check_fields(table, names(types), within = within)
+read_table <- function(table, within, types, max_rows, optional = character()) {
+  check_fields(table, names(types), names(optional), within)
+  types <- c(types, optional[names(optional) %in% names(table)])
   sizes <- lengths(table)[names(types)]
   if (length(unique(sizes)) > 1L) {
     found <- paste(names(sizes), "has", sizes, collapse = ", ")
@@ -108,7 +111,7 @@ read_table <- function(table, within, types, max_rows) {
     stop(too_large(sprintf("%s has %.0f rows; this service takes %.0f.", within, sizes[[1L]], max_rows)))
   }
   readers <- list(
-    id = read_ids, number = read_numbers,
+    id = read_ids, number = read_numbers, "number or null" = read_numbers_or_null,
     binary = if (is.data.frame(table)) read_binary_words else read_binary
   )
   columns <- lapply(names(types), function(name) {
@@ -153,6 +156,15 @@ read_binary_words <- function(column) {
 read_numbers <- function(column) {
   readable <- is.numeric(column) & is.finite(column)
   list(values = column, bad = which(!readable), message = "must be a finite number")
+}
+
+# A column of nothing but null has no type in R.
+read_numbers_or_null <- function(column) {
+  numeric <- is.numeric(column) | (is.logical(column) & is.na(column))
+  list(
+    values = as.numeric(column), bad = which(!(numeric & (is.na(column) | is.finite(column)))),
+    message = "must be a finite number or null"
+  )
 }
 
 column_errors <- function(column, field) {

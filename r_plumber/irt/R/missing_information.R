@@ -1,56 +1,50 @@
 # What is lost by not seeing the abilities: the sum over students of Cov(score | answers), the second term of
 # Louis' (1982) information. Scores and parameters are those of standard_errors.R.
 
-#' Integrals of the students' scores against functions of ability
+#' Integrals of the students' scores of each answer against functions of ability
 #'
-#' @param answers the indexed answers.
+#' @param answers what [answers_in()] returns, of estimated items only.
 #' @param functions Q x N: one function (already times the quadrature weight) for each student.
 #' @param scores what [score_tables()] returns.
-#' @return N x K sparse matrix, K parameters; an entry for each estimated parameter of each item the student
-#'   answered, and for log sd.
-integrate_scores <- function(answers, functions, scores) {
-  n_parameters <- length(scores$right)
-  tables <- simplify2array(c(scores$right, scores$wrong)) # J x Q x (outcome, parameter)
+#' @return n x K matrix: an answer's integrals, one for each free parameter of its item.
+integrate_answers <- function(answers, functions, scores) {
+  n_parameters <- dim(scores$right)[3]
   values <- matrix(0, length(answers$item), n_parameters)
   for (rows in split(seq_along(answers$item), answers$item)) {
-    table <- tables[answers$item[rows[1]], , ]
+    item <- answers$item[rows[1]]
+    table <- cbind(
+      matrix(scores$right[item, , ], ncol = n_parameters), matrix(scores$wrong[item, , ], ncol = n_parameters)
+    )
     integrals <- crossprod(functions[, answers$student[rows], drop = FALSE], table)
     right <- answers$correct[rows] == 1L
     values[rows, ] <- integrals[, n_parameters + seq_len(n_parameters)]
     values[rows[right], ] <- integrals[right, seq_len(n_parameters)]
   }
-  n_items <- length(answers$items)
-  columns <- outer(answers$item, (seq_len(n_parameters) - 1L) * n_items, "+")
-  students <- rep(answers$student, n_parameters)
-  if (!is.null(scores$log_sd)) {
-    n_students <- length(answers$students)
-    values <- c(values, scores$log_sd %*% functions)
-    columns <- c(columns, rep(n_items * n_parameters + 1L, n_students))
-    students <- c(students, seq_len(n_students))
-  }
-  Matrix::sparseMatrix(i = students, j = as.vector(columns), x = as.vector(values))
+  values
 }
 
-#' Sum over students of the posterior covariance of their scores, item by item
+#' Integrals of the students' whole scores against functions of ability
 #'
-#' Covariance = mean of the product (known from the counts) - product of the means (one pass over the
-#' answers).
-#'
-#' @inheritParams integrate_scores
-#' @param posterior N x Q matrix.
-#' @param moments what [score_moments()] returns.
-#' @return like `moments`.
-missing_information_blocks <- function(answers, posterior, scores, moments) {
-  means <- integrate_scores(answers, t(posterior), scores)
-  d <- seq_along(answers$items)
-  missing <- list(dd = moments$dd - Matrix::colSums(means[, d, drop = FALSE]^2))
-  if (!is.null(moments$aa)) {
-    a <- length(d) + d
-    missing$da <- moments$da - Matrix::colSums(means[, d, drop = FALSE] * means[, a, drop = FALSE])
-    missing$aa <- moments$aa - Matrix::colSums(means[, a, drop = FALSE]^2)
+#' @inheritParams integrate_answers
+#' @param group each student's group.
+#' @return N x K sparse matrix, K parameters in all; an entry for each parameter of each item the student
+#'   answered, and for those of the student's group.
+integrate_scores <- function(answers, functions, scores, group) {
+  values <- integrate_answers(answers, functions, scores)
+  n_items <- dim(scores$right)[1]
+  n_of_items <- n_items * ncol(values)
+  columns <- outer(answers$item, (seq_len(ncol(values)) - 1L) * n_items, "+")
+  students <- rep(answers$student, ncol(values))
+  for (k in seq_along(scores$latent)) {
+    members <- which(group == scores$latent[[k]]$group)
+    values <- c(values, scores$latent[[k]]$score %*% functions[, members, drop = FALSE])
+    columns <- c(columns, rep(n_of_items + k, length(members)))
+    students <- c(students, members)
   }
-  if (!is.null(moments$log_sd)) missing$log_sd <- moments$log_sd - sum(means[, ncol(means)]^2)
-  missing
+  Matrix::sparseMatrix(
+    i = students, j = as.vector(columns), x = as.vector(values),
+    dims = c(length(group), n_of_items + length(scores$latent))
+  )
 }
 
 #' Sum over students of the posterior covariance of their scores, all parameters with all
@@ -61,27 +55,27 @@ missing_information_blocks <- function(answers, posterior, scores, moments) {
 #'
 #'   Cov(s_j, s_k | answers) = sum over l >= 1 of E(s_j p_l | answers) E(s_k p_l | answers),
 #'
-#' a handful of crossproducts. The squares of all terms, l = 0 included, add up to the second moments, which
-#' the counts give exactly; the expansion stops when no parameter lacks more than `precision` of its own.
+#' a handful of crossproducts. The expansion stops when two degrees (odd and even functions) have added to no
+#' parameter's variance more than `precision` of it.
 #'
-#' @inheritParams missing_information_blocks
+#' @inheritParams integrate_scores
+#' @param posterior N x Q matrix.
+#' @param weight each student's weight.
 #' @param nodes abilities (length Q).
-#' @param precision largest share of a second moment left out.
+#' @param precision smallest share of a variance that is worth another degree.
 #' @return K x K matrix.
-missing_information <- function(answers, posterior, scores, moments, nodes, precision = 1e-6) {
-  moments <- c(moments$dd, moments$aa, moments$log_sd)
-  missing <- matrix(0, length(moments), length(moments))
-
+missing_information <- function(answers, posterior, scores, group, weight, nodes, precision = 1e-6) {
   root <- sqrt(t(posterior))
   polynomials <- list(current = root, before = 0 * root, norm = numeric(ncol(root)))
-  integrals <- integrate_scores(answers, root * polynomials$current, scores)
-  explained <- Matrix::colSums(integrals^2)
+  missing <- 0
+  added_before <- Inf
   for (degree in seq_len(length(nodes) - 1L)) {
-    if (all(moments - explained <= precision * moments)) break
     polynomials <- next_polynomials(polynomials, nodes)
-    integrals <- integrate_scores(answers, root * polynomials$current, scores)
-    explained <- explained + Matrix::colSums(integrals^2)
-    missing <- missing + crossproduct(integrals)
+    integrals <- integrate_scores(answers, root * polynomials$current, scores, group)
+    added <- crossproduct(sqrt(weight) * integrals)
+    missing <- missing + added
+    if (all(diag(added) + added_before <= precision * diag(missing))) break
+    added_before <- diag(added)
   }
   missing
 }

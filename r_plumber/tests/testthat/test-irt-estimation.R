@@ -58,26 +58,32 @@ test_that("the posterior covariance of scores is that of a sum over nodes", {
   answers <- index_responses(small)
   outcomes <- outcome_matrix(answers)
   nodes <- seq(-6, 6, length.out = 61)
-  estimates <- list(d = c(1, -0.5, 0, -0.7, 0.6), a = c(0.8, 1.5, 1.1, 0.6, 2.3))
-  posterior <- posterior_distribution(outcomes, items_at(estimates), list(mean = 0, sd = 1), nodes)$posterior
-  scores <- score_tables(estimates, nodes)
-  moments <- score_moments(scores, expected_counts(outcomes, posterior), posterior)
+  items <- list(d = c(1, -0.5, 0, -0.7, 0.6), a = c(0.8, 1.5, 1.1, 0.6, 2.3), c = numeric(5))
+  latent <- list(mean = 0, sd = 1)
+  known <- list(free = c("d", "a"), estimated = rep(TRUE, 5), latent = latent)
+  n_students <- length(answers$students)
+  group <- rep(1L, n_students)
+  weight <- seq(0.5, 2, length.out = n_students)
+  posterior <- posterior_distribution(outcomes, items, latent, nodes)$posterior
+  scores <- score_tables(items, latent, known, nodes)
 
   direct <- matrix(0, 10, 10)
-  p <- plogis(outer(nodes, estimates$a) + rep(estimates$d, each = 61))
+  p <- plogis(outer(nodes, items$a) + rep(items$d, each = 61))
   for (student in seq_along(answers$students)) {
     residual <- matrix(0, 61, 5)
     for (k in which(answers$student == student)) {
       residual[, answers$item[k]] <- answers$correct[k] - p[, answers$item[k]]
     }
-    direct <- direct + cov.wt(cbind(residual, nodes * residual), posterior[student, ], method = "ML")$cov
+    covariance <- cov.wt(cbind(residual, nodes * residual), posterior[student, ], method = "ML")$cov
+    direct <- direct + weight[student] * covariance
   }
-  approached <- missing_information(answers, posterior, scores, moments, nodes)
+  approached <- missing_information(answers, posterior, scores, group, weight, nodes)
   expect_lt(max(abs(approached - direct)), 1e-5 * max(direct))
-  blocks <- missing_information_blocks(answers, posterior, scores, moments)
-  expect_equal(blocks$dd, diag(direct)[1:5])
-  expect_equal(blocks$aa, diag(direct)[6:10])
-  expect_equal(blocks$da, direct[cbind(1:5, 6:10)])
+  moments <- score_moments(scores, expected_counts(outcomes, weight * posterior), t(colSums(posterior)))
+  blocks <- moments$items - explained_blocks(answers, posterior, scores, group, weight)$items
+  expect_equal(blocks[, 1, 1], diag(direct)[1:5])
+  expect_equal(blocks[, 2, 2], diag(direct)[6:10])
+  expect_equal(blocks[, 1, 2], direct[cbind(1:5, 6:10)])
 })
 
 test_that("sparse and dense crossproducts are the same", {
@@ -93,10 +99,14 @@ test_that("no item's expected log posterior falls in the M-step, however bad the
   set.seed(3)
   counts <- list(right = matrix(rexp(200 * 61), 200), wrong = matrix(rexp(200 * 61), 200))
   counts$right <- counts$right * plogis(outer(rnorm(200, 1), nodes))
-  start <- list(a = rexp(200, 0.3), d = rnorm(200, sd = 6))
-  before <- expected_log_posterior(start, counts, nodes, priors)
-  after <- expected_log_posterior(maximise_items(start, counts, nodes, TRUE, priors), counts, nodes, priors)
-  expect_true(all(after > before))
+  start <- list(a = rexp(200, 0.3), d = rnorm(200, sd = 6), c = numeric(200))
+  guessed <- utils::modifyList(start, list(c = runif(200)))
+  priors$c <- list(mean = -1.4, sd = 0.5)
+  for (case in list(list(start, priors[c("a", "d")], c("d", "a")), list(guessed, priors, c("d", "a", "g")))) {
+    before <- expected_log_posterior(case[[1]], counts, nodes, case[[2]])
+    maximised <- maximise_items(case[[1]], counts, nodes, case[[3]], case[[2]])
+    expect_true(all(expected_log_posterior(maximised, counts, nodes, case[[2]]) > before))
+  }
 })
 
 test_that("squared extrapolation finds the fixed point of a slow map in few cycles", {

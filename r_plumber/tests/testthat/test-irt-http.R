@@ -1,6 +1,10 @@
 # The IRT service through HTTP: the published values arrive, and what cannot be done is named.
 
+spool <- tempfile("spool-")
+dir.create(spool)
+Sys.setenv(R_SERVICE_SPOOL_DIR = spool)
 service <- start_service("irt")
+Sys.unsetenv("R_SERVICE_SPOOL_DIR")
 
 # 1,000 students, five items of the Law School Admission Test, sections 6 and 7 (Bock & Lieberman 1970).
 lsat6 <- pattern_columns(c(
@@ -95,6 +99,51 @@ test_that("scores on the calibrated items are the calibration's own, and unknown
   expect_equal(job$result$abilities$theta, list(posterior(1) / posterior(0)), tolerance = 1e-6)
 })
 
+test_that("anchors, groups, weights and topics reach the statistics", {
+  known <- lapply(calibrated(responses = lsat7)$item_params, unlist)
+  anchors <- lapply(known[c("item_id", "a", "b")], function(column) I(column[1:3]))
+  students <- unique(lsat7$student_id)
+  result <- calibrated(
+    responses = lsat7, anchors = anchors,
+    groups = list(student_id = students, group = rep(c("g", "h"), length.out = length(students))),
+    weights = list(student_id = students, weight = rep(2, length(students)))
+  )
+  expect_identical(unlist(result$item_params$is_anchor), c(TRUE, TRUE, TRUE, FALSE, FALSE))
+  expect_column(result, "b", known$b, 0.05)
+  expect_identical(result$fit_meta$metrics$groups$group, list("g", "h"))
+  expect_lt(max(abs(unlist(result$fit_meta$metrics$groups$mean))), 0.1)
+
+  scored <- finished(service, "/irt/score", list(
+    responses = lsat7, items = anchors, method = "WLE",
+    topics = list(item_id = anchors$item_id, topic_id = I(c("x", "x", "y")))
+  ))$result
+  expect_identical(scored$method, "WLE")
+  expect_identical(scored$topic_abilities$topic_id[1:2], list("x", "y"))
+  expect_length(scored$topic_abilities$theta, 2000L)
+})
+
+test_that("answers in files give what the same answers in a body give", {
+  folder <- file.path(spool, "lsat7")
+  dir.create(folder)
+  table <- as.data.frame(lapply(lsat7, c))
+  parts <- split(table, table$student_id %in% unique(table$student_id)[1:500])
+  Map(function(part, name) {
+    utils::write.csv(part, file.path(folder, name), row.names = FALSE, quote = FALSE)
+  }, parts, c("part-1.csv", "part-2.csv"))
+  expect_equal(calibrated(responses = list(spool = "lsat7")), calibrated(responses = lsat7), tolerance = 1e-6)
+  refused <- function(name) {
+    finished(service, "/irt/calibrate", list(responses = list(spool = name)))$problem
+  }
+  for (wrong in c("../lsat7", "nowhere", "")) {
+    expect_identical(refused(wrong)$status, 400L)
+    expect_identical(refused(wrong)$errors[[1]]$field, "responses.spool")
+  }
+  writeLines(c("student_id,item_id,correct", "s1,i1,maybe"), file.path(folder, "part-3.csv"))
+  problem <- refused("lsat7")
+  expect_identical(problem$errors[[1]]$field, "responses[part-3.csv].correct")
+  expect_identical(problem$errors[[1]]$row, 1L)
+})
+
 test_that("what is wrong with a request is named", {
   expect_refused <- function(path, body, status, fields = character(), row = NULL) {
     problem <- finished(service, path, body)$problem
@@ -116,7 +165,8 @@ test_that("what is wrong with a request is named", {
   refused(calibration(model = 2), 400L, "model")
   refused(calibration(max_iterations = 1.5), 400L, "max_iterations")
   refused(calibration(quadrature = list(n = 61)), 400L, c("quadrature.min", "quadrature.max"))
-  refused(calibration(priors = list(c = list(mean = 0))), 400L, "priors.c")
+  refused(calibration(priors = list(c = list(mean = 0))), 400L, "priors.c.sd")
+  refused(calibration(priors = list(g = list(mean = 0, sd = 1))), 400L, "priors.g")
   refused(calibration(priors = list(a = list(meanlog = 0, sdlog = "x"))), 400L, "priors.a.sdlog")
   refused(calibration(model = "5PL"), 422L, "model")
   refused(calibration(priors = list(a = list(meanlog = 0, sdlog = -1))), 422L, "priors.a.sdlog")
@@ -126,8 +176,9 @@ test_that("what is wrong with a request is named", {
   refused <- function(body, ...) expect_refused("/irt/score", body, ...)
   refused(list(responses = two), 400L, "items")
   refused(scoring(a = "1"), 400L, "items.a", 1L)
-  refused(scoring(method = "WLE"), 422L, "method")
+  refused(scoring(method = "MLE"), 422L, "method")
   refused(scoring(latent = list(mean = 0, sd = -1)), 422L, "latent.sd")
 })
 
 service$process$kill()
+unlink(spool, recursive = TRUE)

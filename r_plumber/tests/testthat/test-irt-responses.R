@@ -54,7 +54,7 @@ test_that("items that say nothing finite are left out and listed, and students w
   fit <- calibrate(extra, min_responses = 10L)
   expect_identical(fit$fit_meta$model_spec$exclusions, list(
     item_id = c("rare", "right", "unseen", "wrong"),
-    reason = c("fewer than 10 responses", "all correct", "fewer than 10 responses", "all wrong"),
+    reason = c("fewer than 10 responses", "all correct", "no response", "all wrong"),
     n_responses = c(3L, 40L, 0L, 40L)
   ))
   alone <- calibrate(bank)
@@ -90,7 +90,9 @@ test_that("impossible specifications are refused and the field named", {
   expect_identical(field_refused(standard_errors = "jackknife"), "standard_errors")
   expect_identical(field_refused(priors = list(a = list(meanlog = 0, sdlog = 0))), "priors.a.sdlog")
   expect_identical(field_refused(priors = list(d = list(mean = 0, sd = -1))), "priors.d.sd")
-  expect_identical(field_refused(priors = list(c = list(mean = 0, sd = 1))), "priors")
+  expect_identical(field_refused(priors = list(c = list(mean = 0, sd = 0))), "priors.c.sd")
+  expect_identical(field_refused(priors = list(g = list(mean = 0, sd = 1))), "priors")
+  expect_identical(field_refused(repeated = "ignore"), "repeated")
   expect_identical(field_refused(quadrature = list(n = 3L, min = -6, max = 6)), "quadrature.n")
   expect_identical(field_refused(quadrature = list(n = 61L, min = 6, max = -6)), "quadrature")
   expect_identical(field_refused(min_responses = 0L), "min_responses")

@@ -57,10 +57,107 @@ test_that("a thousand answers do not underflow", {
 
 test_that("impossible parameters are refused and the field named", {
   refused <- function(...) expect_error(score(responses, ...), class = "unprocessable")$errors[[1]]
-  expect_identical(refused(items, method = "WLE")$field, "method")
+  expect_identical(refused(items, method = "MLE")$field, "method")
   expect_identical(refused(items, latent = list(mean = 0, sd = 0))$field, "latent.sd")
   twice <- refused(rbind(items, items[2, ]))
   expect_identical(twice[c("field", "row")], list(field = "items.item_id", row = 4L))
   unknown <- refused(transform(items, b = c(0, NA, 0)))
   expect_identical(unknown[c("field", "row")], list(field = "items.b", row = 2L))
+})
+
+test_that("guessing enters the posterior", {
+  guessed <- transform(items, c = c(0.1, 0.25, 0))
+  likelihood <- function(theta) {
+    p <- guessed$c + (1 - guessed$c) * plogis(guessed$a * outer(-guessed$b, theta, "+"))
+    p[1, ] * p[2, ] * (1 - p[3, ]) * dnorm(theta)
+  }
+  moment <- function(power) integrate(function(t) t^power * likelihood(t), -8, 8, rel.tol = 1e-10)$value
+  expect_equal(score(responses, guessed)$abilities$theta[1], moment(1) / moment(0), tolerance = 1e-5)
+})
+
+test_that("weighted likelihood estimates maximise Warm's criterion, and exist when all answers are right", {
+  # Under a 2PL the estimate maximises log likelihood + log information / 2 (Warm 1989).
+  bank <- simulate_answers(30, rep(c(0.7, 1.3, 2), 4), seq(-1.5, 1.5, length.out = 12), met = 0.8, seed = 3)
+  known <- data.frame(
+    item_id = sprintf("i%04d", 1:12), a = rep(c(0.7, 1.3, 2), 4), b = seq(-1.5, 1.5, length.out = 12)
+  )
+  scored <- as.data.frame(score(bank$responses, known, method = "WLE")$abilities)
+  for (student in scored$student_id) {
+    own <- merge(bank$responses[bank$responses$student_id == student, ], known)
+    logit <- function(theta) own$a * (theta - own$b)
+    information <- function(theta) sum(own$a^2 * plogis(logit(theta)) * plogis(-logit(theta)))
+    objective <- function(theta) {
+      log_lik <- sum(plogis(ifelse(own$correct, 1, -1) * logit(theta), log.p = TRUE))
+      log_lik + log(information(theta)) / 2
+    }
+    best <- optimize(objective, c(-8, 8), maximum = TRUE, tol = 1e-9)$maximum
+    row <- scored[scored$student_id == student, ]
+    expect_equal(row$theta, best, tolerance = 1e-5)
+    expect_equal(row$se, 1 / sqrt(information(best)), tolerance = 1e-4)
+  }
+  all_right <- data.frame(student_id = "s", item_id = known$item_id, correct = TRUE)
+  expect_lt(score(all_right, known, method = "WLE")$abilities$theta, 6)
+})
+
+test_that("with guessing the estimating equation has the derivatives of the curve", {
+  bank <- list(a = c(0.9, 1.7), d = c(0.3, -1), c = c(0.2, 0.05))
+  theta <- 0.4
+  p <- function(j, t) bank$c[j] + (1 - bank$c[j]) * plogis(bank$a[j] * t + bank$d[j])
+  for (j in 1:2) {
+    slope <- (p(j, theta + 1e-4) - p(j, theta - 1e-4)) / 2e-4
+    bend <- (p(j, theta + 1e-3) - 2 * p(j, theta) + p(j, theta - 1e-3)) / 1e-6
+    variance <- p(j, theta) * (1 - p(j, theta))
+    for (correct in 0:1) {
+      terms <- lapply(estimating_terms(bank, theta, correct), `[`, j)
+      expect_equal(terms$score, (correct - p(j, theta)) * slope / variance, tolerance = 1e-5)
+      expect_equal(terms$information, slope^2 / variance, tolerance = 1e-5)
+      expect_equal(terms$bias, slope * bend / variance, tolerance = 1e-4)
+    }
+  }
+})
+
+test_that("a topic's ability is the integral over general ability and all deviations", {
+  known <- data.frame(item_id = c("x1", "x2", "y1", "y2"), a = c(1, 1.4, 0.8, 1.2), b = c(0, 0.5, -0.3, 0.8))
+  own <- data.frame(student_id = "s", item_id = known$item_id, correct = c(1, 1, 0, 0))
+  tau <- 0.5
+  scored <- score(
+    own, known, list(mean = 0.2, sd = 0.9), topic_sd = tau, topics = data.frame(
+      item_id = known$item_id, topic_id = c("x", "x", "y", "y")
+    )
+  )
+  right <- function(j, ability) plogis(known$a[j] * (ability - known$b[j]))
+  of_x <- function(ability) right(1, ability) * right(2, ability)
+  of_y <- function(ability) (1 - right(3, ability)) * (1 - right(4, ability))
+  grid <- seq(-8, 8, by = 0.02)
+  about_y <- vapply(grid, function(theta) sum(of_y(theta + grid) * dnorm(grid, sd = tau)) * 0.02, 0)
+  # of ability in x: sum over theta of P(y | theta) P(theta) N(ability - theta; tau), times P(x | ability)
+  density <- vapply(grid, function(ability) {
+    of_x(ability) * sum(about_y * dnorm(grid, 0.2, 0.9) * dnorm(ability - grid, sd = tau)) * 0.02
+  }, 0)
+  mean <- sum(grid * density) / sum(density)
+  expect_identical(scored$topic_abilities$topic_id, c("x", "y"))
+  expect_equal(scored$topic_abilities$theta[1], mean, tolerance = 1e-3)
+  sd <- sqrt(sum((grid - mean)^2 * density) / sum(density))
+  expect_equal(scored$topic_abilities$se[1], sd, tolerance = 1e-3)
+  expect_identical(scored$topic_sd, tau)
+})
+
+test_that("the sd of deviations by topic is found", {
+  set.seed(8)
+  n <- 400
+  bank <- data.frame(item_id = sprintf("i%02d", 1:24), a = 1.2, b = rep(seq(-1.5, 1.5, length.out = 8), 3))
+  topics <- data.frame(item_id = bank$item_id, topic_id = rep(c("x", "y", "z"), each = 8))
+  ability <- rnorm(n) + matrix(rnorm(3 * n, sd = 0.6), n)
+  rows <- expand.grid(student = seq_len(n), item = 1:24)
+  p <- plogis(1.2 * (ability[cbind(rows$student, (rows$item - 1) %/% 8 + 1)] - bank$b[rows$item]))
+  own <- data.frame(
+    student_id = sprintf("s%03d", rows$student), item_id = bank$item_id[rows$item],
+    correct = runif(nrow(rows)) < p
+  )
+  scored <- score(own, bank, topics = topics)
+  expect_lt(abs(scored$topic_sd - 0.6), 0.08)
+  student <- as.integer(substr(scored$topic_abilities$student_id, 2, 4))
+  truth <- ability[cbind(student, match(scored$topic_abilities$topic_id, c("x", "y", "z")))]
+  z <- (scored$topic_abilities$theta - truth) / scored$topic_abilities$se
+  expect_lt(abs(mean(abs(z) < 1.645) - 0.9), 0.03)
 })
