@@ -30,23 +30,6 @@ lsat7 <- answers_of_patterns(paste(
   "10111:90 11000:6 11001:25 11010:7 11011:35 11100:18 11101:136 11110:32 11111:308"
 ))
 
-# Students from N(latent_mean, latent_sd^2) who each meet every item with probability `met`.
-simulate_answers <- function(n_students, a, b, met, seed, latent_sd = 1, latent_mean = 0, c = 0 * a) {
-  set.seed(seed)
-  theta <- latent_mean + rnorm(n_students, sd = latent_sd)
-  cells <- which(runif(n_students * length(a)) < met) - 1L
-  student <- cells %% n_students + 1L
-  item <- cells %/% n_students + 1L
-  p <- c[item] + (1 - c[item]) * plogis(a[item] * (theta[student] - b[item]))
-  list(
-    theta = theta,
-    responses = data.frame(
-      student_id = sprintf("s%05d", student), item_id = sprintf("i%04d", item),
-      correct = runif(length(cells)) < p
-    )
-  )
-}
-
 # Marginal log-likelihood of each student from its definition: the engine's outside truth.
 marginal_log_liks <- function(responses, a, d, latent_sd = 1, latent_mean = 0, c = 0 * a) {
   nodes <- seq(-6, 6, length.out = 61)

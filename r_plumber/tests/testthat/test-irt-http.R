@@ -144,6 +144,19 @@ test_that("answers in files give what the same answers in a body give", {
   expect_identical(problem$errors[[1]]$row, 1L)
 })
 
+test_that("a million rows of garbage end in a problem that names the first of them", {
+  csv <- function(line) paste(c("student_id,item_id,correct", rep(line, 1e6)), collapse = "\n")
+  sent <- function(line) finished(service, "/irt/calibrate", csv(line), "Content-Type" = "text/csv")$problem
+  nonsense <- sent("s,i,maybe")
+  expect_identical(nonsense$status, 400L)
+  expect_identical(nonsense$errors[[1]][c("field", "row")], list(field = "responses.correct", row = 1L))
+  expect_length(nonsense$errors, 20L)
+  one_answer <- sent("s,i,1")
+  expect_identical(one_answer$status, 422L)
+  expect_identical(one_answer$errors[[1]]$row, 2L)
+  expect_identical(sent("only one column")$status, 400L)
+})
+
 test_that("what is wrong with a request is named", {
   expect_refused <- function(path, body, status, fields = character(), row = NULL) {
     problem <- finished(service, path, body)$problem
