@@ -47,7 +47,7 @@ responses_of <- function(case, folder) {
     path <- file.path(folder, sprintf("part-%03d.csv", part))
     data.table::fwrite(answers_of(case, (part - 1L) * each + seq_len(each)), path)
     limits <- list(max_rows = 1e7)
-    function() read_table(read_csv(path), "responses", RESPONSE_COLUMNS, limits$max_rows)
+    function() read_table(csv_file(path), "responses", RESPONSE_COLUMNS, limits$max_rows)
   })
 }
 

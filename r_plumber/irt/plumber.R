@@ -14,3 +14,28 @@ function(req, res) {
   as_job(req, res, parse = "read_scoring", work = "score", table = "responses",
          columnar = c("abilities", "topic_abilities"))
 }
+
+#* Link two calibrations that share items
+#* @post /irt/link
+function(req, res) {
+  as_job(req, res, parse = "read_linking", work = "link", table = "new",
+         columnar = c("constants", "weights", "dropped"))
+}
+
+#* Drift of the shared items' parameters
+#* @post /irt/drift
+function(req, res) {
+  as_job(req, res, parse = "read_drift", work = "drift", table = "new", columnar = c("constants", "items"))
+}
+
+#* Item fit and person fit
+#* @post /irt/fit
+function(req, res) {
+  as_job(req, res, parse = "read_fit", work = "fit", table = "responses", columnar = c("items", "students"))
+}
+
+#* Differential item functioning between groups
+#* @post /irt/dif
+function(req, res) {
+  as_job(req, res, parse = "read_dif", work = "dif", table = "responses", columnar = c("items", "groups"))
+}

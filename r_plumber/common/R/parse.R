@@ -8,14 +8,14 @@
 #' @param table Field that a CSV body stands for.
 #' @param options JSON text with the other fields beside a CSV body, or NULL.
 #' @return Named list, the request's fields: JSON arrays of one type are vectors, objects are lists,
-#'   and a CSV body is a data.frame of character columns.
+#'   and a CSV body is a `csv_file()`, which `read_table()` reads when it knows the columns' types.
 read_body <- function(path, media_type, table, options = NULL) {
   if (media_type == "application/json") return(read_object(file(path), "The body"))
   fields <- if (is.null(options)) list() else read_object(options, "The query parameter 'options'")
   if (table %in% names(fields)) {
     malformed_field(table, "is the CSV body; it cannot be among the options too")
   }
-  fields[[table]] <- read_csv(path)
+  fields[[table]] <- csv_file(path)
   fields
 }
 
@@ -31,18 +31,30 @@ read_object <- function(json, what) {
   value
 }
 
-#' Read a CSV file: a header, then text in every column
+#' A table that is still in its CSV file
 #' @inheritParams read_body
-read_csv <- function(path) {
+csv_file <- function(path) structure(list(path = path), class = "csv_file")
+
+#' Read a CSV file: a header, then text in every column but those that should hold numbers
+#'
+#' Millions of numbers are slow as text: each that is new to R is kept as a word. Where `fread()` finds
+#' anything else in such a column, it stays text.
+#'
+#' @inheritParams read_body
+#' @param numbers Names of the columns that should hold numbers.
+read_csv <- function(path, numbers = character()) {
   refuse <- function(reason) stop(malformed(paste("The CSV body cannot be read:", reason)))
   complaints <- character()
+  read <- function(...) {
+    data.table::fread(
+      file = path, sep = ",", header = TRUE, na.strings = NULL, encoding = "UTF-8", integer64 = "double",
+      showProgress = FALSE, data.table = FALSE, ...
+    )
+  }
   # fread warns of lines it leaves out. It must come to its end, or the next one warns of this one.
   table <- tryCatch(
     withCallingHandlers(
-      data.table::fread(
-        file = path, sep = ",", header = TRUE, colClasses = "character", na.strings = NULL,
-        encoding = "UTF-8", showProgress = FALSE, data.table = FALSE
-      ),
+      read(colClasses = list(character = setdiff(names(read(nrows = 0L)), numbers))),
       warning = function(w) {
         complaints <<- c(complaints, first_line(w))
         invokeRestart("muffleWarning")
@@ -51,7 +63,16 @@ read_csv <- function(path) {
     error = function(e) refuse(first_line(e))
   )
   if (length(complaints)) refuse(complaints[[1L]])
+  is_text <- vapply(table, is.character, NA) & names(table) %in% numbers
+  table[is_text] <- lapply(table[is_text], numbers_of_text)
   table
+}
+
+#' Numbers from text: nothing is `NA`, and what is no number is infinite, which no reader takes
+numbers_of_text <- function(text) {
+  values <- suppressWarnings(as.numeric(text))
+  values[is.na(values) & nzchar(text)] <- Inf
+  values
 }
 
 #' The first line of a condition's message: the lines after it quote the body
@@ -91,15 +112,19 @@ field_path <- function(within, field) {
 
 #' Read a columnar table
 #'
-#' @param table A list of columns of equal length, as JSON has it; a data.frame of text, as CSV has it.
+#' @param table A list of columns of equal length, as JSON has it; a `csv_file()`.
 #' @param within Its path in the request.
 #' @param types Named character: for each column "id" (text, not empty), "binary" (0, 1, true, false or
-#'   null; the same words, or nothing for null, in CSV) or "number" (finite; JSON only).
-#'   "number or null" (NA) is for what may be unknown.
+#'   null; the same words, or nothing for null, in CSV) or "number" (finite). "number or null" (NA) is for
+#'   what may be unknown.
 #' @param max_rows Longest table taken.
 #' @param optional Like `types`: columns that may be absent.
 #' @return data.table: "id" columns character, "binary" integer with NA, "number" double.
 read_table <- function(table, within, types, max_rows, optional = character()) {
+  if (inherits(table, "csv_file")) {
+    expected <- c(types, optional)
+    table <- read_csv(table$path, names(expected)[startsWith(expected, "number")])
+  }
   check_fields(table, names(types), names(optional), within)
   types <- c(types, optional[names(optional) %in% names(table)])
   sizes <- lengths(table)[names(types)]

@@ -84,7 +84,7 @@ read_responses <- function(responses, limits) {
   if (!length(files)) refuse("names no folder with CSV files")
   lapply(files, function(file) {
     within <- sprintf("responses[%s]", basename(file))
-    function() read_table(read_csv(file), within, RESPONSE_COLUMNS, limits$max_rows)
+    function() read_table(csv_file(file), within, RESPONSE_COLUMNS, limits$max_rows)
   })
 }
 

@@ -22,7 +22,7 @@ test_that("a service without a token starts on a loopback address with --insecur
 test_that("what cannot start says why", {
   expect_match(run("--help")$stdout, "R_SERVICE_MAX_BODY_BYTES")
   expect_identical(run("--help")$status, 0L)
-  expect_match(run("chess", "--insecure")$stdout, "Name one service of: irt")
+  expect_match(run("chess", "--insecure")$stdout, "Name one service of: forecast, irt")
   confused <- run("irt", "--insecure", env = c(R_SERVICE_MAX_ROWS = "many"))
   expect_match(confused$stdout, "R_SERVICE_MAX_ROWS must be a positive number")
   service <- start_service("echo")
