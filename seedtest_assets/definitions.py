@@ -14,7 +14,7 @@ def definitions() -> dg.Definitions:
     """Assets, checks, jobs, schedules and resources of the code location."""
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets, include_specs=True),
-        asset_checks=[*checks.BLOCKING, *checks.LATEST],
+        asset_checks=[*checks.BLOCKING, *checks.ITEM_BANK, *checks.LATEST],
         jobs=[metrics_job, freshness_job, intake_job],
         schedules=SCHEDULES,
         resources={"database": Database(), "irt": IrtService()},

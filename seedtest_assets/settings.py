@@ -8,6 +8,7 @@ cannot be guessed (a database, a service) is reported by whoever needs it, with 
 import re
 from datetime import date
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -41,7 +42,11 @@ class Settings(BaseSettings):
         description="Table or view of answered questions, schema.name; an application's own view is read in place.",
     )
 
-    mirt_model: Literal["Rasch", "2PL"] = Field(default="2PL", description="Item response model.")
+    mirt_model: Literal["Rasch", "2PL", "3PL"] = Field(default="2PL", description="Item response model.")
+    mirt_attempts: Literal["first", "last", "all"] = Field(
+        default="first",
+        description="Answers that are calibrated: a student's first ever to an item, the last in the window, or all.",
+    )
     mirt_lookback_days: int = Field(
         default=60,
         ge=7,
@@ -51,6 +56,23 @@ class Settings(BaseSettings):
     mirt_min_responses: int = Field(
         default=30, ge=2, description="Items with fewer first answers in the window are excluded, and listed."
     )
+    mirt_link_method: Literal["robust", "Stocking-Lord", "Haebara", "mean/mean", "mean/sigma", "fixed"] = Field(
+        default="robust",
+        description="How a week's calibration is brought onto the reference scale; 'fixed' calibrates with the anchors "
+        "held at their reference values.",
+    )
+    mirt_link_min_anchors: int = Field(
+        default=5, ge=3, description="Anchors that a calibration must share with the reference scale to be published."
+    )
+    mirt_anchor_min_responses: int = Field(
+        default=100, ge=2, description="Answers an item needs to become an anchor when the reference scale is set."
+    )
+    mirt_anchor_min: int = Field(
+        default=20,
+        ge=3,
+        description="Anchors without which no reference scale is set: their errors stay with every later week.",
+    )
+    mirt_anchor_max: int = Field(default=50, ge=3, description="Most anchors of the reference scale.")
     metrics_use_irt_theta: bool = Field(
         default=True, description="I_t from ability (true) or from proportions correct (false)."
     )
@@ -59,6 +81,10 @@ class Settings(BaseSettings):
     r_irt_internal_token: SecretStr | None = Field(default=None, description="Bearer token of the IRT service.")
     r_irt_timeout_secs: float = Field(
         default=600.0, gt=0, description="Longest wait for one IRT job, queueing included."
+    )
+
+    r_service_spool_dir: Path | None = Field(
+        default=None, description="Folder shared with the R services, for answers too many for a request."
     )
 
     @field_validator("seedtest_timezone")

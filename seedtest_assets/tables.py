@@ -55,6 +55,11 @@ def _user() -> sa.Column[Any]:
     return _required("user_id", UUID(), "the student: attempt.student_id")
 
 
+def _of_calibration() -> sa.Column[Any]:
+    parent = sa.ForeignKey("analytics.mirt_fit_meta.run_id", ondelete="CASCADE")
+    return sa.Column("run_id", UUID(), parent, primary_key=True, comment="the calibration")
+
+
 def _as_of() -> sa.Column[Any]:
     return _required("as_of", _instant(), "facts before this instant were used, none after")
 
@@ -172,9 +177,9 @@ mirt_fit_meta = sa.Table(
     sa.Column("run_id", UUID(), primary_key=True, comment="uuid5 of asset and week"),
     _required("week_start", sa.Date(), "Monday of the ISO week", unique=True),
     _as_of(),
-    _required("model", sa.Text(), "Rasch or 2PL"),
+    _required("model", sa.Text(), "Rasch, 2PL or 3PL"),
     _required("model_spec", JSONB(), "priors, quadrature, window, exclusions"),
-    _optional("linking_constants", JSONB(), "onto the reference scale; NULL = on this window's own N(0, 1) scale"),
+    _optional("linking_constants", JSONB(), "onto the reference scale; NULL = on this window's own scale, of mean 0"),
     _required("metrics", JSONB(), "log_lik, n_students, n_items, n_responses, iterations, converged, …"),
     _required("fitted_at", _instant(), "when the fit was written", server_default=sa.func.now()),
     _required("dagster_run_id", sa.Text(), "the run that wrote it"),
@@ -186,13 +191,7 @@ mirt_fit_meta = sa.Table(
 mirt_item_params = sa.Table(
     "mirt_item_params",
     metadata,
-    sa.Column(
-        "run_id",
-        UUID(),
-        sa.ForeignKey(mirt_fit_meta.c.run_id, ondelete="CASCADE"),
-        primary_key=True,
-        comment="the calibration",
-    ),
+    _of_calibration(),
     sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False, comment="attempt.item_id"),
     _required("a", sa.Double(), "discrimination, per logit (D = 1)", info={"range": (0, 20)}),
     _required("b", sa.Double(), "difficulty, logits", info={"range": (-50, 50)}),
@@ -200,6 +199,7 @@ mirt_item_params = sa.Table(
     _number("se_a", "standard error of a", 0),
     _number("se_b", "standard error of b", 0),
     _number("se_c", "standard error of c", 0),
+    _number("cov_ab", "covariance of the estimates of a and b"),
     _count("n_responses", "answers the item was calibrated on"),
     _required("is_anchor", sa.Boolean(), "held fixed at its reference value"),
     _number("infit", "information-weighted mean square", 0),
@@ -219,16 +219,105 @@ mirt_ability = sa.Table(
     sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
     sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week"),
     _as_of(),
-    _required("theta", sa.Double(), "ability, logits, on the scale of the bank", info={"range": (-6, 6)}),
-    _required("se", sa.Double(), "posterior standard deviation of theta", info={"range": (0, 6)}),
-    _count("n_responses", "first attempts in the look-back window"),
+    _required("theta", sa.Double(), "ability, logits, on the scale of the bank", info={"range": (-12, 12)}),
+    _required("se", sa.Double(), "posterior standard deviation of theta", info={"range": (0, 12)}),
+    _count("n_responses", "answers in the look-back window that it rests on"),
     _required("method", sa.Text(), "EAP"),
-    _required("model", sa.Text(), "Rasch or 2PL"),
+    _required("model", sa.Text(), "Rasch, 2PL or 3PL"),
+    _number("lz_star", "person fit, standard normal under the model; far below 0 = answers that do not fit"),
     # No foreign key: replacing a week's calibration must not take the abilities scored with it along.
     _required("bank_run_id", UUID(), "the calibration it was scored with; an older one when this week's failed"),
     *_origin(),
     schema="analytics",
     comment="Ability over the look-back window: an average, good for level, not a growth response.",
+)
+
+item_anchor = sa.Table(
+    "item_anchor",
+    metadata,
+    sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False, comment="attempt.item_id"),
+    sa.Column("valid_from", _instant(), primary_key=True, comment="weeks with as_of from here on are linked to it"),
+    _required("a", sa.Double(), "discrimination on the reference scale", info={"range": (0, 20)}),
+    _required("b", sa.Double(), "difficulty on the reference scale", info={"range": (-50, 50)}),
+    _required("c", sa.Double(), "lower asymptote", info={"range": (0, 1)}),
+    _number("se_a", "standard error of a", 0),
+    _number("se_b", "standard error of b", 0),
+    _number("cov_ab", "covariance of the estimates of a and b"),
+    _required("model", sa.Text(), "Rasch, 2PL or 3PL"),
+    _required("bank", UUID(), "the calibration it was taken from"),
+    _optional("valid_to", _instant(), "weeks with as_of from here on are not; NULL = in force"),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    schema="analytics",
+    comment="The reference scale: items with the parameters to which every week is linked. Set once, by rule.",
+)
+
+item_drift = sa.Table(
+    "item_drift",
+    metadata,
+    _of_calibration(),
+    sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False, comment="an anchor"),
+    _number("d_a", "a of the week, linked, less that of the reference"),
+    _number("d_b", "b of the week, linked, less that of the reference, logits"),
+    _number("d_c", "c of the week less that of the reference", -1, 1),
+    _number("se_d_a", "standard error of d_a, the link's included", 0),
+    _number("se_d_b", "standard error of d_b, the link's included", 0),
+    _number("z_a", "d_a in standard errors"),
+    _number("z", "d_b in standard errors"),
+    _number("d_square", "both differences together, chi-square of two degrees of freedom (Rasch: one)", 0),
+    _number("p", "its p value", 0, 1),
+    _required("flag", sa.Boolean(), "drifted: significant and large enough to matter"),
+    _required("severity", sa.Text(), "none, moderate or large"),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    schema="analytics",
+    comment="How far each anchor has moved from its reference parameters, after a link that drift does not bend.",
+)
+
+item_dif = sa.Table(
+    "item_dif",
+    metadata,
+    _of_calibration(),
+    sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False, comment="attempt.item_id"),
+    sa.Column("attribute", sa.Text(), primary_key=True, comment="student_attribute.name"),
+    sa.Column("focal", sa.Text(), primary_key=True, comment="the group that is compared"),
+    _required("reference", sa.Text(), "the group it is compared with: the largest"),
+    _count("n_reference", "answers of the reference group"),
+    _count("n_focal", "answers of the focal group"),
+    _number("mh_d_dif", "Mantel-Haenszel difference on the delta scale; negative = harder for the focal group"),
+    _number("mh_se", "its standard error", 0),
+    _number("mh_p", "p value of the Mantel-Haenszel chi-square", 0, 1),
+    _number("mh_q", "Benjamini-Hochberg q value over the items of the comparison", 0, 1),
+    _optional("ets_class", sa.Text(), "A negligible, B moderate, C large"),
+    _number("lr_uniform", "logistic regression: effect of the group, logits"),
+    _number("lr_nonuniform", "logistic regression: its interaction with ability"),
+    _number("lr_chi2", "likelihood ratio of both", 0),
+    _count("lr_df", "its degrees of freedom", required=False),
+    _number("lr_p", "its p value", 0, 1),
+    _number("lr_q", "Benjamini-Hochberg q value over the items of the comparison", 0, 1),
+    _number("lr_effect", "gain in Nagelkerke's R squared", 0, 1),
+    _required("flag", sa.Boolean(), "significant and large enough to matter"),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    schema="analytics",
+    comment="Differential item functioning: items that are harder for a group than for equally able others.",
+)
+
+bank_health = sa.Table(
+    "bank_health",
+    metadata,
+    _of_calibration(),
+    _count("n_items", "items of the calibration"),
+    _count("n_known", "items ever answered before as_of"),
+    _number("never_used_share", "share of the known items without an answer in the look-back window", 0, 1),
+    _number("max_exposure", "largest share of the window's students that met one item", 0, 1),
+    _number("mean_exposure", "mean share of the window's students that met a used item", 0, 1),
+    _number("effective_size", "1 / sum of squared shares of the answers: items, if all were used alike", 0),
+    _number("information_p10", "information of a calibrated item, mean, at the 10 % quantile of ability", 0),
+    _number("information_p50", "at the median of ability", 0),
+    _number("information_p90", "at the 90 % quantile of ability", 0),
+    _number("share_well_measured", "share of the students whose standard error is at most 0.5", 0, 1),
+    _required("details", JSONB(), "deciles of exposure; items and students by difficulty band"),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    schema="analytics",
+    comment="Whether the item bank serves its students: how it is used, and how well it measures where they are.",
 )
 
 features_topic_daily = sa.Table(
@@ -273,8 +362,8 @@ weekly_metrics = sa.Table(
     _count("idle_days", "whole local days without an answer before as_of"),
     _number("hint_rate", "share of answers with a hint in 28 days; NULL = not logged", 0, 1),
     _number("dwell_s", "mean seconds at work per session in 28 days", 0),
-    _number("theta", "mirt_ability.theta of this week", -6, 6),
-    _number("theta_se", "its standard error", 0, 6),
+    _number("theta", "mirt_ability.theta of this week", -12, 12),
+    _number("theta_se", "its standard error", 0, 12),
     _number("theta_week", "weighted likelihood estimate from this ISO week's answers alone", -20, 20),
     _number("theta_week_se", "its standard error", 0),
     _count("theta_week_n", "answers of this ISO week on calibrated items", required=False),

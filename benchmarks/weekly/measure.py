@@ -105,7 +105,7 @@ def publish(database: Database, truth: pd.DataFrame) -> None:
             "week_start": [week.start],
             "as_of": [week.as_of],
             "model": ["2PL"],
-            "model_spec": [{}],
+            "model_spec": [{"quadrature": {"n": 61, "min": -6, "max": 6}}],
             "metrics": [{"latent_mean": 0.0, "latent_sd": 1.0}],
             "dagster_run_id": ["benchmark"],
         }

@@ -1,7 +1,7 @@
 """What every asset says in the same way: owners, column schema, weeks of the run, rows written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from seedtest_assets import tables
 from seedtest_assets.calendar import Week
+from seedtest_assets.models.reference_scale import OWN, Scale
 from seedtest_assets.resources.database import DIALECT, Database, run_id
 from seedtest_assets.settings import settings
 
@@ -80,8 +81,10 @@ class Bank:
     Attributes:
         run_id: of mirt_fit_meta and its mirt_item_params.
         week_start: the week that calibrated it.
-        model: Rasch or 2PL.
+        model: Rasch, 2PL or 3PL.
         latent_mean, latent_sd: distribution of ability in its window.
+        quadrature: n, min, max of the nodes on which it was calibrated, on the scale on which it is published.
+        linking: how it was brought onto the reference scale (mirt_fit_meta.linking_constants); None = it was not.
     """
 
     run_id: UUID
@@ -89,6 +92,13 @@ class Bank:
     model: str
     latent_mean: float
     latent_sd: float
+    quadrature: dict[str, float]
+    linking: dict[str, Any] | None
+
+    @property
+    def latent(self) -> dict[str, float]:
+        """Mean and sd of ability, as the IRT service takes them."""
+        return {"mean": self.latent_mean, "sd": self.latent_sd}
 
 
 def newest_bank(database: Database, week: Week, *, earlier: bool = False) -> Bank | None:
@@ -104,15 +114,25 @@ def newest_bank(database: Database, week: Week, *, earlier: bool = False) -> Ban
             meta.model,
             meta.metrics["latent_mean"].as_float(),
             meta.metrics["latent_sd"].as_float(),
+            meta.model_spec["quadrature"],
+            meta.linking_constants,
         )
         .where(meta.week_start < week.start if earlier else meta.week_start <= week.start)
         .order_by(meta.week_start.desc())
         .limit(1)
     )
-    return Bank(*tuple(found[0])) if found else None
+    if not found:
+        return None
+    bank = Bank(*tuple(found[0]))
+    return replace(bank, quadrature=scale_of(bank.linking).quadrature(bank.quadrature))
+
+
+def scale_of(linking: dict[str, Any] | None) -> Scale:
+    """The scale on which a calibration with these linking constants is published."""
+    return Scale(linking["A"], linking["B"]) if linking else OWN
 
 
 def bank_items(bank: Bank | None) -> sa.Select[*tuple[Any, ...]]:
-    """item_id, a, b of a calibration; no rows without one."""
+    """item_id, a, b, c of a calibration; no rows without one."""
     items = tables.mirt_item_params.c
-    return sa.select(items.item_id, items.a, items.b).where(items.run_id == (bank.run_id if bank else None))
+    return sa.select(items.item_id, items.a, items.b, items.c).where(items.run_id == (bank.run_id if bank else None))

@@ -46,7 +46,7 @@ KEY = ["user_id", "topic_id", "date"]
     group_name="features",
     owners=OWNERS,
     kinds={"python", "postgres"},
-    code_version="1",
+    code_version="2",
     freshness_policy=FRESH_DAILY,
     metadata=column_schema(tables.features_topic_daily),
 )
@@ -140,7 +140,7 @@ class ByTopic:
         rows: user_id and topic_id of each pair.
         student: index of each pair's student, shape (pairs,).
         pair: index of each answer's pair, shape (n,).
-        answers: the answers with day (0 = Monday of the week), a, b, correct.
+        answers: the answers with day (0 = Monday of the week), a, b, c, correct.
     """
 
     rows: pd.DataFrame
@@ -157,6 +157,7 @@ class ByTopic:
                 self.pair[until],
                 chosen["a"].to_numpy(),
                 chosen["b"].to_numpy(),
+                chosen["c"].to_numpy(),
                 chosen["correct"].to_numpy(dtype=bool),
                 len(self.rows),
             )

@@ -37,7 +37,7 @@ from seedtest_assets.settings import settings
     group_name="metrics",
     owners=OWNERS,
     kinds={"python", "postgres"},
-    code_version="1",
+    code_version="2",
     freshness_policy=FRESH_DAILY,
     metadata=column_schema(tables.weekly_metrics),
 )

@@ -4,6 +4,7 @@ import warnings
 
 import dagster as dg
 
+from seedtest_assets.assets.item_bank import bank_health, item_dif, item_drift
 from seedtest_assets.assets.weekly_kpi import weekly_kpi
 from seedtest_assets.checks import LATEST
 from seedtest_assets.failures import STEP_RETRIES
@@ -16,9 +17,12 @@ warnings.filterwarnings("ignore", message="Asset job metrics_job materializes as
 
 metrics_job = dg.define_asset_job(
     "metrics_job",
-    selection=dg.AssetSelection.assets(weekly_kpi).upstream().required_multi_asset_neighbors()
+    selection=dg.AssetSelection.assets(weekly_kpi, item_drift, item_dif, bank_health)
+    .upstream()
+    .required_multi_asset_neighbors()
     - dg.AssetSelection.checks(*LATEST),
-    description="The main path of one week: calibrate and score, features, weekly metrics, weekly KPI.",
+    description="The main path of one week: calibrate and score, features, weekly metrics, weekly KPI; and beside it "
+    "how the item bank holds up.",
 )
 
 freshness_job = dg.define_asset_job(

@@ -5,6 +5,7 @@ import dagster as dg
 from seedtest_assets import tables
 from seedtest_assets.checks.freshness import latest_closed_week_has_rows
 from seedtest_assets.checks.integrity import keys_and_ranges
+from seedtest_assets.checks.item_bank import ITEM_BANK as ITEM_BANK
 
 WEEKLY = (
     tables.mirt_ability,

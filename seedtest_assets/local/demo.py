@@ -34,8 +34,11 @@ def is_kept(spec: CohortSpec) -> bool:
 
 
 def forget_attempts(database: Database) -> None:
-    """Remove the attempts of an earlier demo: another cohort has the same students' names."""
+    """Remove the attempts of an earlier demo, and the anchors among its items: another cohort has the same names."""
+    attempt, anchor = tables.attempt.c, tables.item_anchor.c
+    items = sa.select(attempt.item_id).where(attempt.source == SOURCE)
     with database.transaction() as connection:
+        connection.execute(sa.delete(tables.item_anchor).where(anchor.item_id.in_(items)))
         connection.execute(sa.delete(tables.attempt).where(tables.attempt.c.source == SOURCE))
 
 

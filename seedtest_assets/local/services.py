@@ -22,6 +22,7 @@ from seedtest_assets.local.processes import (
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 5.0
+SPOOL = "R_SERVICE_SPOOL_DIR"
 SECRETS_OF_OTHERS = {"DATABASE_URL", "DAGSTER_DATABASE_URL"}  # a service gets its data by HTTP alone
 
 
@@ -64,18 +65,20 @@ class RServices:
     """The R services of one home: processes, tokens and logs.
 
     Args:
-        folder: holds `<name>.json` (process and port), `<name>.token` (both private) and `<name>.log`.
+        folder: holds `<name>.json` (process and port), `<name>.token` (both private), `<name>.log`, and spool/, where
+            answers wait that are too many for a request.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._spool = folder / "spool"
         self._processes = {service.name: RecordedProcess(folder / f"{service.name}.json") for service in SERVICES}
 
     def start(self, services: Sequence[RService] = SERVICES) -> dict[str, str]:
         """Start those that are not ready, in place of what may be left of them, and wait until each is.
 
         Returns:
-            The variables with which a client finds the services: addresses and tokens.
+            The variables with which a client finds the services: addresses, tokens, the shared folder.
 
         Raises:
             ServiceError: R is missing, or a service died or was not ready within a minute.
@@ -83,7 +86,7 @@ class RServices:
         for service in services:
             if not is_ready(self._url(service)):
                 self._launch(service)
-        variables: dict[str, str] = {}
+        variables = {SPOOL: str(self._spool)}
         for service in services:
             variables[service.base_url] = self._wait_until_ready(service)
             variables[service.token] = self._token(service)
@@ -131,7 +134,7 @@ class RServices:
             port=port,
             log=self.log(service.name),
             cwd=CHECKOUT / "r_plumber",
-            environment={**inherited, service.token: self._token(service)},
+            environment={**inherited, service.token: self._token(service), SPOOL: str(self._spool)},
         )
 
     def _wait_until_ready(self, service: RService) -> str:

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import window
+from seedtest_assets.assets.common import newest_bank, window
 from seedtest_assets.calendar import WEEK, Week
 from seedtest_assets.resources.database import Database
 
@@ -19,6 +19,7 @@ PATH = (
     tables.mirt_fit_meta,
     tables.mirt_item_params,
     tables.mirt_ability,
+    tables.item_drift,
     tables.features_topic_daily,
     tables.weekly_metrics,
     tables.weekly_kpi,
@@ -36,8 +37,27 @@ def print_summary(console: Console, database: Database, week_start: date) -> Non
     """Print the summary of one week."""
     week = Week.of(week_start)
     console.print(f"\n[bold]The week of {week.start}[/bold], facts before {week.as_of:%Y-%m-%d %H:%M} UTC")
+    console.print(_scale(database, week))
     console.print(Columns([_rows(database, week), _charts(database, week)], padding=(0, 2)))
     console.print(_students(database, week))
+
+
+def _scale(database: Database, week: Week) -> str:
+    """One line: the link of the calibration in use to the reference scale, and the anchors that have drifted."""
+    bank = newest_bank(database, week)
+    if bank is None:
+        return "no calibration yet"
+    calibrated = f"items calibrated in the week of {bank.week_start}"
+    if bank.linking is None:
+        return f"{calibrated}, on a scale of their own"
+    link, drift = bank.linking, tables.item_drift.c
+    (found,) = database.rows(
+        sa.select(sa.func.count().filter(drift.flag).label("flagged")).where(drift.run_id == bank.run_id)
+    )
+    return (
+        f"{calibrated}, linked to {link['n_anchors']} anchors ({link['method']}): A = {link['A']:.3f}, "
+        f"B = {link['B']:.3f}; {found.flagged} anchors drifted"
+    )
 
 
 def _rows(database: Database, week: Week) -> Table:

@@ -24,7 +24,7 @@ def weekly_numbers(answers: pd.DataFrame, *, use_theta: bool) -> pd.DataFrame:
     Args:
         answers: columns id, student_id, item_id, topic_id, correct, response_time_ms, hint_used, completed_at,
             started_at, session_id, days_ago (1 = the day before as_of, at most 56), in_week (in the ISO
-            week itself), a, b (of the bank; NaN for uncalibrated items).
+            week itself), a, b, c (of the bank; NaN for uncalibrated items).
         use_theta: I_t from ability where the answers allow it; otherwise from proportions correct.
 
     Returns:
@@ -111,9 +111,9 @@ def _improvement(answers: pd.DataFrame, student: Ints, days_ago: Ints, n: int, *
 
 def _scored(answers: pd.DataFrame, student: Ints, window: Bools, n: int) -> Answers:
     """A window's answers on calibrated items, by student."""
-    a, b = answers["a"].to_numpy(dtype=float), answers["b"].to_numpy(dtype=float)
+    a, b, c = (answers[name].to_numpy(dtype=float) for name in ("a", "b", "c"))
     chosen = window & ~np.isnan(a)
-    return Answers(student[chosen], a[chosen], b[chosen], answers["correct"].to_numpy(bool)[chosen], n)
+    return Answers(student[chosen], a[chosen], b[chosen], c[chosen], answers["correct"].to_numpy(bool)[chosen], n)
 
 
 def _seconds(instants: "pd.Series[pd.Timestamp]") -> Floats:

@@ -20,11 +20,14 @@ import pyarrow as pa
 import pyarrow.csv
 
 from seedtest_assets.failures import PermanentFailure, TransientFailure, is_transient
+from seedtest_assets.resources.spool import spooled
 from seedtest_assets.settings import settings
 
 WAIT_SECONDS = 10
 """How long the first request waits for its job to finish, seconds."""
 POLL_SECONDS = 0.5
+MOST_IN_A_BODY = 2_000_000
+"""Answers sent in the request itself; more wait in files, if a folder for them is configured."""
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -152,7 +155,7 @@ class Calibration:
 
     Attributes:
         fit_meta: model, model_spec, linking_constants, metrics (see data contract, mirt_fit_meta).
-        items: item_id (int), a, b, c, se_a, se_b, n_responses.
+        items: item_id (int), a, b, c, se_a, se_b, se_c, cov_ab, n_responses, is_anchor.
         abilities: student_id (uuid text), theta, se, n_responses.
     """
 
@@ -161,8 +164,40 @@ class Calibration:
     abilities: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class Linking:
+    """What brings new parameters onto those of a reference, theta_reference = A theta + B, as /irt/link returns it.
+
+    Attributes:
+        n_anchors: items in common.
+        constants: method, A, B, se_A, se_B, linking_error, n_anchors; a row per method.
+        dropped: item_id (int), reason, difference_a, difference_b; anchors to which the robust method gave no weight.
+    """
+
+    n_anchors: int
+    constants: pd.DataFrame
+    dropped: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well answers fit the model, as /irt/fit returns it.
+
+    Attributes:
+        items: item_id (int), infit, outfit, fit_stat, fit_df, fit_p, rmsd, flag.
+        students: student_id (uuid text), lz_star.
+    """
+
+    items: pd.DataFrame
+    students: pd.DataFrame
+
+
 class IrtService(dg.ConfigurableResource[None]):
-    """r_plumber/irt."""
+    """r_plumber/irt. Items are frames with item_id, a, b, c, and answers frames with student_id, item_id, correct.
+
+    `repeated` is "refuse", or "keep" where students may answer an item more than once.
+    Every method raises Unprocessable, with the service's reason, when the statistics cannot be done on these data.
+    """
 
     def _service(self) -> Service:
         base_url, token = settings().r_irt_base_url, settings().r_irt_internal_token
@@ -174,6 +209,9 @@ class IrtService(dg.ConfigurableResource[None]):
         secret = token.get_secret_value() if token else None
         return Service("IRT", "R_IRT_BASE_URL", base_url, secret, settings().r_irt_timeout_secs)
 
+    def _post(self, path: str, fields: dict[str, Any], progress: Progress = lambda job: None) -> dict[str, Any]:
+        return self._service().run_job(path, json.dumps(fields).encode(), "application/json", {}, progress)
+
     def calibrate(
         self,
         answers: pd.DataFrame,
@@ -181,58 +219,119 @@ class IrtService(dg.ConfigurableResource[None]):
         model: str,
         priors: dict[str, Any] | None,
         min_responses: int,
+        anchors: pd.DataFrame | None = None,
+        repeated: str = "refuse",
         standard_errors: str = "auto",
         progress: Progress = lambda job: None,
     ) -> Calibration:
-        """Calibrate items on answers (student_id, item_id, correct; one answer per student and item).
-
-        Raises:
-            Unprocessable: when no item can be calibrated, with the service's reason.
-        """
-        result = self._service().run_job(
-            "/irt/calibrate",
-            _answers_csv(answers),
-            "text/csv",
-            {
-                "model": model,
-                "priors": priors,
-                "min_responses": min_responses,
-                "standard_errors": standard_errors,
-            },
-            progress,
-        )
-        items = pd.DataFrame(result["item_params"]).astype({"item_id": "int64"})
-        return Calibration(result["fit_meta"], items, pd.DataFrame(result["abilities"]))
+        """Calibrate items on answers, with the parameters of `anchors` held fixed if there are any."""
+        options: dict[str, Any] = {
+            "model": model,
+            "priors": priors,
+            "min_responses": min_responses,
+            "standard_errors": standard_errors,
+            "repeated": repeated,
+        }
+        if anchors is not None:
+            options["anchors"] = _columns(anchors, PARAMETERS)
+        root = settings().r_service_spool_dir
+        if len(answers) > MOST_IN_A_BODY and root is not None:
+            with spooled(_sent(answers), root) as spool:
+                result = self._post("/irt/calibrate", {"responses": {"spool": spool}} | options, progress)
+        elif anchors is not None:
+            result = self._post("/irt/calibrate", {"responses": _answers(answers)} | options, progress)
+        else:
+            result = self._service().run_job("/irt/calibrate", _answers_csv(answers), "text/csv", options, progress)
+        return Calibration(result["fit_meta"], _by_item(result["item_params"]), pd.DataFrame(result["abilities"]))
 
     def score(
         self,
         answers: pd.DataFrame,
         items: pd.DataFrame,
         latent: dict[str, float],
-        progress: Progress = lambda job: None,
+        quadrature: dict[str, float],
+        repeated: str = "refuse",
     ) -> pd.DataFrame:
-        """EAP ability (student_id, theta, se, n_responses) under fixed item parameters (item_id, a, b).
-
-        Raises:
-            Unprocessable: when none of the answers is on one of the items.
-        """
-        parameters = {
-            "item_id": items["item_id"].astype(str).tolist(),
-            "a": items["a"].tolist(),
-            "b": items["b"].tolist(),
-        }
-        columns = {
-            "student_id": answers["student_id"].astype(str).tolist(),
-            "item_id": answers["item_id"].astype(str).tolist(),
-            "correct": answers["correct"].astype(int).tolist(),
-        }
-        body = json.dumps({"responses": columns, "items": parameters, "latent": latent, "method": "EAP"})
-        result = self._service().run_job("/irt/score", body.encode(), "application/json", {}, progress)
+        """EAP ability (student_id, theta, se, n_responses) under fixed item parameters."""
+        fields = {"latent": latent, "quadrature": quadrature, "repeated": repeated, "method": "EAP"}
+        result = self._post("/irt/score", _answered(answers, items) | fields)
         return pd.DataFrame(result["abilities"])
+
+    def link(self, new: pd.DataFrame, reference: pd.DataFrame, *, model: str, method: str, min_anchors: int) -> Linking:
+        """Link new item parameters to those of a reference by every method; `method` is the one that will be used."""
+        fields = {"model": model, "method": method, "min_anchors": min_anchors}
+        result = self._post("/irt/link", _linked(new, reference) | fields)
+        return Linking(result["n_anchors"], pd.DataFrame(result["constants"]), _by_item(result["dropped"]))
+
+    def drift(self, new: pd.DataFrame, reference: pd.DataFrame, *, model: str) -> pd.DataFrame:
+        """How far each common item has moved after the robust link, by item_id: d_a, d_b, …, flag, severity."""
+        result = self._post("/irt/drift", _linked(new, reference) | {"model": model})
+        return _by_item(result["items"])
+
+    def fit(
+        self,
+        answers: pd.DataFrame,
+        items: pd.DataFrame,
+        latent: dict[str, float],
+        quadrature: dict[str, float],
+    ) -> Fit:
+        """Item and person fit of the answers under fixed item parameters."""
+        fields = {"latent": latent, "quadrature": quadrature}
+        result = self._post("/irt/fit", _answered(answers, items) | fields)
+        return Fit(_by_item(result["items"]), pd.DataFrame(result["students"]))
+
+    def dif(
+        self,
+        answers: pd.DataFrame,
+        items: pd.DataFrame,
+        groups: pd.DataFrame,
+        *,
+        reference: str,
+    ) -> pd.DataFrame:
+        """Differential item functioning of each item between `reference` and every other group (student_id, group)."""
+        columns = {name: groups[name].astype(str).tolist() for name in ("student_id", "group")}
+        fields = {"groups": columns, "reference": reference}
+        result = self._post("/irt/dif", _answered(answers, items) | fields)
+        return _by_item(result["items"])
+
+
+PARAMETERS = ["a", "b", "c"]
+UNCERTAINTY = ["se_a", "se_b", "cov_ab"]
+
+
+def _sent(answers: pd.DataFrame) -> pd.DataFrame:
+    return answers[["student_id", "item_id", "correct"]].assign(correct=answers["correct"].astype(int))
 
 
 def _answers_csv(answers: pd.DataFrame) -> bytes:
-    columns = answers[["student_id", "item_id", "correct"]].assign(correct=answers["correct"].astype(int))
     buffer = io.BytesIO()
-    pa.csv.write_csv(pa.Table.from_pandas(columns, preserve_index=False), buffer)
+    pa.csv.write_csv(pa.Table.from_pandas(_sent(answers), preserve_index=False), buffer)
     return buffer.getvalue()
+
+
+def _answered(answers: pd.DataFrame, items: pd.DataFrame) -> dict[str, Any]:
+    return {"responses": _answers(answers), "items": _columns(items, PARAMETERS)}
+
+
+def _linked(new: pd.DataFrame, reference: pd.DataFrame) -> dict[str, Any]:
+    names = [*PARAMETERS, *UNCERTAINTY]
+    return {"new": _columns(new, names), "reference": _columns(reference, names)}
+
+
+def _answers(answers: pd.DataFrame) -> dict[str, list[Any]]:
+    return {
+        "student_id": answers["student_id"].astype(str).tolist(),
+        "item_id": answers["item_id"].astype(str).tolist(),
+        "correct": answers["correct"].astype(int).tolist(),
+    }
+
+
+def _columns(items: pd.DataFrame, names: list[str]) -> dict[str, list[Any]]:
+    """item_id and these numbers; what is not known is null."""
+    numbers = items[names].astype(float).astype(object).where(items[names].notna(), None)
+    return {"item_id": items["item_id"].astype(str).tolist(), **{name: numbers[name].tolist() for name in names}}
+
+
+def _by_item(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    """A frame whose item_id are the numbers that were sent as text, in ascending order."""
+    return pd.DataFrame(columns).astype({"item_id": "int64"}).sort_values("item_id", ignore_index=True)

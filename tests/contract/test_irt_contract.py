@@ -14,6 +14,7 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 from seedtest_assets.assets.irt import WEAK_PRIORS
 from seedtest_assets.resources import plumber
 from seedtest_assets.resources.plumber import Unprocessable
+from seedtest_assets.settings import settings
 
 
 class Request:
@@ -91,6 +92,13 @@ def answers():
     )
 
 
+ITEMS = pd.DataFrame(
+    {"item_id": np.arange(8) + 2**60, "a": 1.0, "b": np.linspace(-1.5, 1.5, 8), "c": 0.0}
+    | {"se_a": 0.1, "se_b": 0.1, "cov_ab": 0.0}
+)
+SCALE = {"mean": 0.0, "sd": 1.0}, {"n": 61, "min": -6, "max": 6}
+
+
 def hold_to(contract, exchanged):
     assert exchanged
     for request, response in exchanged:
@@ -115,10 +123,63 @@ def test_a_job_that_is_polled_is_as_the_contract_says(contract, exchanged, irt_s
 
 
 def test_score_and_its_answer_are_as_the_contract_says(contract, exchanged, irt_service, answers):
-    items = pd.DataFrame({"item_id": answers["item_id"].unique(), "a": 1.0, "b": np.linspace(-1.5, 1.5, 8)})
-    found = irt_service.score(answers, items, {"mean": 0.0, "sd": 1.0})
+    found = irt_service.score(answers, ITEMS, *SCALE)
     hold_to(contract, exchanged)
     assert set(found["student_id"]) == set(answers["student_id"])
+
+
+def test_a_calibration_with_anchors_and_its_answer_are_as_the_contract_says(contract, exchanged, irt_service, answers):
+    anchors = ITEMS.head(4)
+    found = irt_service.calibrate(answers, model="2PL", priors=WEAK_PRIORS, min_responses=30, anchors=anchors)
+    hold_to(contract, exchanged)
+    fixed = found.items[found.items["is_anchor"]]
+    names = ["item_id", "a", "b", "c"]
+    pd.testing.assert_frame_equal(fixed[names], anchors[names], check_dtype=False)
+
+
+@pytest.mark.parametrize("model", ["2PL", "Rasch"])
+def test_link_and_its_answer_are_as_the_contract_says(contract, exchanged, irt_service, model):
+    slope = 1.0 if model == "Rasch" else 1.25
+    new = ITEMS.assign(a=ITEMS["a"] * slope, b=(ITEMS["b"] - 0.3) / slope)
+    found = irt_service.link(new, ITEMS.assign(se_a=None), model=model, method="robust", min_anchors=3)
+    hold_to(contract, exchanged)
+    assert found.n_anchors == len(ITEMS)
+    for constants in found.constants.to_dict("records"):
+        assert constants["A"] == pytest.approx(slope, abs=1e-4)
+        assert constants["B"] == pytest.approx(0.3, abs=1e-4)
+    assert found.dropped.empty
+
+
+def test_drift_and_its_answer_are_as_the_contract_says(contract, exchanged, irt_service):
+    moved = ITEMS.assign(b=ITEMS["b"] + 1.0 * (ITEMS["item_id"] == ITEMS["item_id"][2]))
+    found = irt_service.drift(moved, ITEMS, model="2PL")
+    hold_to(contract, exchanged)
+    assert found.loc[found["flag"], "item_id"].tolist() == [ITEMS["item_id"][2]]
+    assert found["d_b"].max() == pytest.approx(1.0, abs=0.05)
+
+
+def test_fit_and_its_answer_are_as_the_contract_says(contract, exchanged, irt_service, answers):
+    found = irt_service.fit(answers, ITEMS, *SCALE)
+    hold_to(contract, exchanged)
+    assert found.items["item_id"].tolist() == ITEMS["item_id"].tolist()
+    assert set(found.students["student_id"]) == set(answers["student_id"])
+
+
+def test_dif_and_its_answer_are_as_the_contract_says(contract, exchanged, irt_service, answers):
+    students = pd.Series(answers["student_id"].unique())
+    groups = pd.DataFrame({"student_id": students, "group": np.where(students.index < 50, "few", "many")})
+    found = irt_service.dif(answers, ITEMS, groups, reference="many")
+    hold_to(contract, exchanged)
+    assert found["item_id"].tolist() == ITEMS["item_id"].tolist()
+    assert set(found["focal"]) == {"few"}
+
+
+def test_items_without_overlap_cannot_be_linked(contract, exchanged, irt_service):
+    with pytest.raises(Unprocessable):
+        irt_service.link(
+            ITEMS.assign(item_id=ITEMS["item_id"] + 100), ITEMS, model="2PL", method="robust", min_anchors=3
+        )
+    hold_to(contract, exchanged)
 
 
 def test_data_that_cannot_be_calibrated_is_a_job_with_a_422_problem(contract, exchanged, irt_service, answers):
@@ -217,3 +278,12 @@ def test_a_json_request_is_as_good_as_csv(contract, http, answers):
         contract.validate_request(Request(response.request))
         contract.validate_response(Request(response.request), Response(response))
     assert as_json.json()["result"] == as_csv.json()["result"]
+
+
+def test_answers_in_files_give_the_calibration_of_the_same_answers_in_a_request(irt_service, answers, monkeypatch):
+    options = {"model": "2PL", "priors": None, "min_responses": 5}
+    sent = irt_service.calibrate(answers, **options)
+    monkeypatch.setattr(plumber, "MOST_IN_A_BODY", 0)
+    in_files = irt_service.calibrate(answers, **options)
+    pd.testing.assert_frame_equal(in_files.items, sent.items, rtol=1e-6)
+    assert not list(settings().r_service_spool_dir.iterdir())

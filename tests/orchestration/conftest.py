@@ -33,6 +33,8 @@ def cohort(migrated: str, irt_server: dict[str, str], attempts_file: Path) -> It
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DATABASE_URL", migrated)
         environment.setenv("MIRT_MIN_RESPONSES", "20")
+        environment.setenv("MIRT_ANCHOR_MIN_RESPONSES", "20")
+        environment.setenv("MIRT_ANCHOR_MIN", "5")
         for name, value in irt_server.items():
             environment.setenv(name, value)
         settings.cache_clear()

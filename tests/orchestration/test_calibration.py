@@ -10,6 +10,7 @@ from tests.orchestration.cohort import EVERY_WEEK, OUTPUTS, checked, checksums, 
 
 FIRST, SECOND = EVERY_WEEK[:2]
 CONVERGED = ("mirt_ability", "calibration_converged")
+OF_THE_BANK = {"item_drift", "item_dif", "bank_health"}
 
 
 @pytest.fixture
@@ -24,20 +25,49 @@ def one_iteration(monkeypatch):
     monkeypatch.setattr(Service, "run_job", impatient)
 
 
-@pytest.fixture
-def too_few_students(monkeypatch):
-    """The real service, asked to calibrate the answers of one student."""
+def calibrate_instead(monkeypatch, change):
+    """The real service, asked to calibrate other answers: (student, item, correct) as the change makes them."""
     run_job = Service.run_job
 
-    def one_student(self, path, body, content_type, options, progress):
+    def ask(self, path, body, content_type, options, progress):
         if path == "/irt/calibrate":
-            header, first, *rest = body.decode().splitlines(keepends=True)
-            mine = [line for line in rest if line.split(",")[0] == first.split(",")[0]]
-            body = "".join([header, first, *mine]).encode()
+            header, *lines = body.decode().splitlines()
+            changed = change([line.split(",") for line in lines])
+            body = "\n".join([header, *(",".join(answer) for answer in changed), ""]).encode()
             options = options | {"min_responses": 1}
         return run_job(self, path, body, content_type, options, progress)
 
-    monkeypatch.setattr(Service, "run_job", one_student)
+    monkeypatch.setattr(Service, "run_job", ask)
+
+
+@pytest.fixture
+def too_few_students(monkeypatch):
+    calibrate_instead(monkeypatch, lambda answers: [each for each in answers if each[0] == answers[0][0]])
+
+
+@pytest.fixture
+def constant_items(monkeypatch):
+    calibrate_instead(monkeypatch, lambda answers: [(student, item, "1") for student, item, _ in answers])
+
+
+@pytest.fixture
+def contradictory_answers(cohort):
+    """A second first answer to an item in the second week, and it says the contrary."""
+    a = tables.attempt
+    names = [column.name for column in a.c if column.name not in {"id", "source_id", "correct"}]
+    first = (
+        sa.select(
+            *(a.c[name] for name in names), sa.literal("again").label("source_id"), (~a.c.correct).label("correct")
+        )
+        .where(a.c.attempt_no == 1, a.c.completed_at >= SECOND)
+        .order_by(a.c.completed_at)
+        .limit(1)
+    )
+    with cohort.transaction() as connection:
+        connection.execute(a.insert().from_select([*names, "source_id", "correct"], first))
+    yield
+    with cohort.transaction() as connection:
+        connection.execute(sa.delete(a).where(a.c.source_id == "again"))
 
 
 def banks(database):
@@ -57,7 +87,12 @@ def tries(database, week):
 
 @pytest.mark.parametrize(
     ("obstacle", "reason"),
-    [("one_iteration", "not converged after 1 iterations"), ("too_few_students", "the service cannot calibrate")],
+    [
+        ("one_iteration", "not converged after 1 iterations"),
+        ("too_few_students", "the service cannot calibrate"),
+        ("constant_items", "the service cannot calibrate"),
+        ("contradictory_answers", "the service cannot calibrate"),
+    ],
 )
 def test_a_failed_calibration_is_not_published_and_the_older_bank_serves(cohort, fresh, request, obstacle, reason):
     assert fresh(FIRST).success
@@ -70,7 +105,8 @@ def test_a_failed_calibration_is_not_published_and_the_older_bank_serves(cohort,
     assert (check.passed, check.severity.value, check.blocking) == (False, "ERROR", False)
     assert reason in check.description
     materialised = {event.asset_key.to_user_string() for event in result.get_asset_materialization_events()}
-    assert not {"mirt_fit_meta", "mirt_item_params"} & materialised
+    assert not {"mirt_fit_meta", "mirt_item_params", *OF_THE_BANK} & materialised
+    assert not OF_THE_BANK & set(failed(result))
     assert "mirt_ability" in materialised
 
     published = [row[0] for row in cohort.rows(sa.select(tables.mirt_fit_meta.c.week_start))]

@@ -14,7 +14,13 @@ from tests.orchestration.cohort import EVERY_WEEK, OUTPUTS, SPEC, checked, check
 WEEK = timedelta(weeks=1)
 
 
-@pytest.mark.parametrize("table", [table for table in OUTPUTS if table.name != "mirt_item_params"], ids=str)
+WEEKLY = [table for table in OUTPUTS if {"week_start", "date"} & set(table.c.keys())]
+OF_CALIBRATIONS = [
+    table for table in OUTPUTS if "run_id" in table.c and table not in WEEKLY and table.name != "item_dif"
+]
+
+
+@pytest.mark.parametrize("table", WEEKLY, ids=str)
 def test_every_table_has_rows_for_every_week(cohort, computed, table):
     weeks = (
         table.c.week_start if "week_start" in table.c else sa.cast(sa.func.date_trunc("week", table.c.date), sa.Date)
@@ -23,9 +29,16 @@ def test_every_table_has_rows_for_every_week(cohort, computed, table):
     assert found == set(EVERY_WEEK)
 
 
-def test_every_calibration_has_items_and_every_student_with_answers_a_kpi(cohort, computed):
-    items = sa.select(sa.func.count(tables.mirt_item_params.c.run_id.distinct()))
-    assert cohort.rows(items)[0][0] == len(EVERY_WEEK)
+@pytest.mark.parametrize("table", OF_CALIBRATIONS, ids=str)
+def test_every_calibration_has_items_drift_and_health(cohort, computed, table):
+    meta = tables.mirt_fit_meta.c
+    linked = cohort.rows(sa.select(sa.func.count()).where(meta.linking_constants.is_not(None)))[0][0]
+    assert linked >= len(EVERY_WEEK) - 1  # the first week has too few answers for anchors
+    calibrations = sa.select(sa.func.count(table.c.run_id.distinct()))
+    assert cohort.rows(calibrations)[0][0] == (linked if table.name == "item_drift" else len(EVERY_WEEK))
+
+
+def test_every_student_with_answers_has_a_kpi(cohort, computed):
     students = sa.select(sa.func.count(tables.attempt.c.student_id.distinct()))
     last = sa.select(sa.func.count()).where(tables.weekly_kpi.c.week_start == EVERY_WEEK[-1])
     assert cohort.rows(last)[0][0] == cohort.rows(students)[0][0]

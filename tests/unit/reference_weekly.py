@@ -7,7 +7,9 @@ import math
 from itertools import pairwise
 from statistics import fmean, median
 
-from scipy.optimize import minimize_scalar
+import numpy as np
+from scipy.integrate import cumulative_simpson
+from scipy.optimize import brentq
 
 SESSION_GAP_S = 30 * 60
 
@@ -133,28 +135,43 @@ def engagement(answers):
 
 
 def chance(one, theta):
-    return 1 / (1 + math.exp(-one["a"] * (theta - one["b"])))
+    return one["c"] + (1 - one["c"]) / (1 + np.exp(-one["a"] * (theta - one["b"])))
+
+
+def slopes(one, theta):
+    """P' and P'' of the three-parameter logistic model."""
+    a, c = one["a"], one["c"]
+    logistic = 1 / (1 + np.exp(-a * (theta - one["b"])))
+    first = (1 - c) * a * logistic * (1 - logistic)
+    return first, a * first * (1 - 2 * logistic)
+
+
+def information(rows, theta):
+    return sum(slopes(one, theta)[0] ** 2 / (chance(one, theta) * (1 - chance(one, theta))) for one in rows)
+
+
+def warm_score(rows, theta):
+    """Warm (1989), eq. 12: the score plus J / (2 I), term by term."""
+    score = bias = 0.0
+    for one in rows:
+        p, (first, second) = chance(one, theta), slopes(one, theta)
+        score = score + (one["correct"] - p) * first / (p * (1 - p))
+        bias = bias + first * second / (p * (1 - p))
+    return score + bias / (2 * information(rows, theta))
 
 
 def own_week_theta(answers):
-    """{student: (theta, se, n)} by maximising log L + log(information) / 2 (Warm 1989) from the week's answers."""
+    """{student: (theta, se, n)}: the root of Warm's equation at which its integral is highest, from the week alone."""
     result = {}
     for student, mine in by_student(answers).items():
         own = [one for one in mine if one["in_week"] and one["a"] is not None]
         if len(own) < 5:
             result[student] = (None, None, len(own))
             continue
-
-        def information(theta, own=own):
-            return sum(one["a"] ** 2 * chance(one, theta) * (1 - chance(one, theta)) for one in own)
-
-        def loss(theta, own=own, information=information):
-            likelihood = sum(math.log(chance(one, theta) if one["correct"] else 1 - chance(one, theta)) for one in own)
-            return -likelihood - math.log(information(theta)) / 2
-
-        start = min((theta / 5 for theta in range(-30, 31)), key=loss)
-        theta = minimize_scalar(loss, bounds=(start - 0.2, start + 0.2), method="bounded", options={"xatol": 1e-9}).x
-        result[student] = (theta, information(theta) ** -0.5, len(own))
+        grid = np.linspace(-8, 8, 641)
+        start = grid[np.argmax(cumulative_simpson(warm_score(own, grid), x=grid, initial=0))]
+        theta = brentq(lambda at, own=own: warm_score(own, at), start - 0.03, start + 0.03, xtol=1e-10)
+        result[student] = (theta, information(own, theta) ** -0.5, len(own))
     return result
 
 

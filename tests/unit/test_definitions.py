@@ -41,6 +41,9 @@ GRAPH = {
     "mirt_fit_meta": ("irt", {"attempt"}),
     "mirt_item_params": ("irt", {"attempt"}),
     "mirt_ability": ("irt", {"attempt"}),
+    "item_drift": ("irt", {"mirt_item_params"}),
+    "item_dif": ("irt", {"attempt", "mirt_item_params"}),
+    "bank_health": ("irt", {"attempt", "mirt_item_params", "mirt_ability"}),
     "features_topic_daily": ("features", {"attempt", "mirt_ability"}),
     "weekly_metrics": ("metrics", {"attempt", "mirt_ability", "features_topic_daily"}),
     "weekly_kpi": ("kpi", {"weekly_metrics"}),
@@ -128,6 +131,13 @@ def test_only_the_fit_tables_may_be_skipped(graph):
     assert mirt.op.pool == "r_irt"
 
 
+@pytest.mark.parametrize("name", ["item_drift", "item_dif", "bank_health"])
+def test_what_judges_the_bank_waits_for_students_numbers_and_stops_none(graph, name):
+    assert not graph.get(dg.AssetKey(name)).child_keys
+    assert node(graph, name).assets_def.op.tags["dagster/priority"] == "-1"
+    assert (node(graph, name).assets_def.op.pool == "r_irt") == (name != "bank_health")
+
+
 def test_every_derived_table_has_one_owner():
     owned = [
         key.to_user_string()
@@ -136,7 +146,8 @@ def test_every_derived_table_has_one_owner():
         for key in asset.keys
     ]
     derived = {table.name for table in tables.metadata.sorted_tables if table.schema == "analytics"}
-    assert sorted(owned) == sorted(derived - {"fit_attempt"})  # the log of mirt's tries, written with mirt's tables
+    # The log of mirt's tries and the reference scale are written with mirt's tables, and are not a week's.
+    assert sorted(owned) == sorted(derived - {"fit_attempt", "item_anchor"})
 
 
 def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph):
@@ -150,6 +161,11 @@ def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph)
         **{(name, "keys_and_ranges"): True for name in weekly},
         ("mirt_ability", "item_parameters_in_range"): True,
         ("mirt_ability", "calibration_converged"): False,
+        ("mirt_ability", "on_reference_scale"): False,
+        ("mirt_item_params", "items_fit"): False,
+        ("item_drift", "no_item_drift"): False,
+        ("item_dif", "no_dif"): False,
+        ("bank_health", "bank_serves_students"): False,
         **{(name, "latest_closed_week_has_rows"): False for name in weekly},
     }
 
@@ -170,7 +186,8 @@ def test_jobs_and_schedules_are_those_of_the_cadence():
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(MATERIALISED)
     assert job.partitions_def == node(definitions().resolve_asset_graph(), "weekly_kpi").partitions_def
     assert {key.name for key in job.asset_layer.asset_graph.asset_check_keys} == {
-        *("keys_and_ranges", "item_parameters_in_range", "calibration_converged")
+        *("keys_and_ranges", "item_parameters_in_range", "calibration_converged", "on_reference_scale"),
+        *("items_fit", "no_item_drift", "no_dif", "bank_serves_students"),
     }
     assert job.executor_def.name == "in_process"
 

@@ -35,7 +35,7 @@ class Cohort:
         n, k = self.correct.shape[1:]
         student = np.repeat(np.arange(n), k)
         return [
-            log_likelihood(Answers(student, a.ravel(), b.ravel(), x.ravel(), n))
+            log_likelihood(Answers(student, a.ravel(), b.ravel(), np.zeros(a.size), x.ravel(), n))
             for a, b, x in zip(self.a, self.b, self.correct, strict=True)
         ]
 

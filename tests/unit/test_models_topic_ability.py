@@ -19,7 +19,7 @@ def simulated(random, students, topics, answers, tau):
     row = np.repeat(np.arange(rows), random.integers(1, 2 * answers, rows))
     a, b = random.lognormal(0, 0.3, len(row)), random.normal(0, 1, len(row))
     correct = random.random(len(row)) < expit(a * (truth[row] - b))
-    return truth, log_likelihood(Answers(row, a, b, correct, rows)), student
+    return truth, log_likelihood(Answers(row, a, b, 0 * a, correct, rows)), student
 
 
 def coverage(posterior, truth):
@@ -48,7 +48,7 @@ def test_two_topics_equal_brute_force_integration(tau, answers):
 
     row = np.repeat([0, 1], answers)
     a, b, x = (np.concatenate(column) for column in zip(*items, strict=True))
-    rows = log_likelihood(Answers(row, a, b, x.astype(bool), 2))
+    rows = log_likelihood(Answers(row, a, b, 0 * a, x.astype(bool), 2))
     got = topic_ability(rows, np.array([0, 0]), PRIOR, tau)
     np.testing.assert_allclose(np.column_stack([got.mean, got.sd]), expected, atol=3e-3)
 
@@ -128,7 +128,7 @@ def test_thousands_of_answers_on_extreme_items_stay_finite():
     row = np.repeat([0, 1], [3000, 3])
     a, b = np.full(3003, 4.0), np.concatenate([np.full(3000, -4.0), np.full(3, 5.0)])
     correct = np.concatenate([np.full(3000, False), np.full(3, True)])
-    rows = log_likelihood(Answers(row, a, b, correct, 2))
+    rows = log_likelihood(Answers(row, a, b, 0 * a, correct, 2))
     posterior = topic_ability(rows, np.array([0, 0]), PRIOR, 0.3)
     assert np.isfinite(posterior.mean).all()
     assert np.isfinite(posterior.sd).all()

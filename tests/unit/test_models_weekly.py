@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import log_expit
 
 from seedtest_assets.models.improvement import improvement, proportion_log_likelihood
 from seedtest_assets.models.irt import NODES
@@ -19,8 +18,9 @@ from seedtest_assets.models.weekly import weekly_numbers
 from . import reference_weekly as reference
 
 AS_OF = datetime(2025, 6, 16, tzinfo=UTC)
-ITEMS = [(1, "t1", 1.1, -0.5), (2, "t1", 0.8, 0.4), (3, "t2", 1.6, 0.1), (4, None, None, None), (5, "t2", None, None)]
-ITEMS += [(item, "t1", None, None) for item in range(6, 14)]
+ITEMS = [(1, "t1", 1.1, -0.5, 0.0), (2, "t1", 0.8, 0.4, 0.25), (3, "t2", 1.6, 0.1, 0.0)]
+ITEMS += [(4, None, None, None, None), (5, "t2", None, None, None)]
+ITEMS += [(item, "t1", None, None, None) for item in range(6, 14)]
 TIMES = {
     "id": "int64",
     "response_time_ms": "Int64",
@@ -29,6 +29,7 @@ TIMES = {
     "started_at": "datetime64[us, UTC]",
     "a": "float64",
     "b": "float64",
+    "c": "float64",
 }
 STUDENTS = ["9f-a", "0b-c", "44-d"]
 SECONDS_OF_DAY = [0, 60, 60, 1_860, 1_861, 3_600, 40_000, 85_000, 86_390]  # ties, and 1,800 s apart to the second
@@ -37,7 +38,7 @@ SECONDS_OF_DAY = [0, 60, 60, 1_860, 1_861, 3_600, 40_000, 85_000, 86_390]  # tie
 def frame(answers):
     columns = [
         *("id", "student_id", "item_id", "topic_id", "correct", "response_time_ms", "hint_used", "completed_at"),
-        *("started_at", "session_id", "days_ago", "in_week", "a", "b"),
+        *("started_at", "session_id", "days_ago", "in_week", "a", "b", "c"),
     ]
     return pd.DataFrame(answers, columns=columns).astype(
         TIMES | {"item_id": "int64", "correct": "bool", "days_ago": "int64", "in_week": "bool"}
@@ -62,6 +63,7 @@ def answer(number, days_ago, student="s", item=1, **changed):
         "in_week": days_ago <= 7,
         "a": 1.0,
         "b": 0.0,
+        "c": 0.0,
     }
     return known | changed
 
@@ -73,12 +75,12 @@ def history(seed, size):
     logged = random.choice([0, 0.5, 1])
     result = []
     for number in random.sample(range(size), size):
-        item, topic, a, b = random.choice(ITEMS)
+        item, topic, a, b, c = random.choice(ITEMS)
         one = answer(number, random.choice(days), random.choice(STUDENTS), item)
         completed = AS_OF - timedelta(days=one["days_ago"], seconds=-random.choice(SECONDS_OF_DAY))
         result.append(
             one
-            | {"topic_id": random.choice([topic, topic, None]), "a": a, "b": b, "completed_at": completed}
+            | {"topic_id": random.choice([topic, topic, None]), "a": a, "b": b, "c": c, "completed_at": completed}
             | {"correct": random.random() < 0.6, "response_time_ms": random.choice([None, 0, 700, 12_000, 50_000])}
             | {"hint_used": random.choice([True, False]) if random.random() < logged else None}
             | {"session_id": random.choice(["x", "y"]) if random.random() < logged else None}
@@ -128,7 +130,8 @@ def test_efficiency_recovery_engagement_and_theta_equal_the_slow_reference(answe
 
 
 def log_likelihood_of(rows):
-    return sum(log_expit((1 if one["correct"] else -1) * one["a"] * (NODES - one["b"])) for one in rows)
+    p = [(reference.chance(one, NODES), one["correct"]) for one in rows]
+    return sum(np.log(chance if correct else 1 - chance) for chance, correct in p)
 
 
 @given(HISTORIES, st.booleans())

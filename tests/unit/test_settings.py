@@ -24,6 +24,7 @@ def test_an_empty_environment_is_enough():
     assert found.r_irt_base_url is None
     assert (found.seedtest_timezone, found.seedtest_start_date) == ("UTC", date(2004, 1, 5))
     assert (found.mirt_model, found.mirt_lookback_days, found.metrics_use_irt_theta) == ("2PL", 60, True)
+    assert (found.mirt_attempts, found.mirt_link_method) == ("first", "robust")
     assert found.seedtest_attempt_relation == "intake.attempt"
 
 
@@ -51,6 +52,8 @@ def test_an_empty_variable_is_one_that_is_not_set(name, monkeypatch):
         ("METRICS_USE_IRT_THETA", "0", False),
         ("MIRT_MODEL", "Rasch", "Rasch"),
         ("MIRT_LOOKBACK_DAYS", "365", 365),
+        ("MIRT_ATTEMPTS", "last", "last"),
+        ("MIRT_LINK_METHOD", "fixed", "fixed"),
         ("R_IRT_TIMEOUT_SECS", "12.5", 12.5),
     ],
 )
@@ -68,7 +71,10 @@ def test_a_variable_is_read_with_its_type(name, text, value, monkeypatch):
         ("SEEDTEST_START_DATE", "yesterday", "date"),
         ("SEEDTEST_ATTEMPT_RELATION", "attempt", "schema.name"),
         ("SEEDTEST_ATTEMPT_RELATION", "intake.attempt; DROP TABLE x", "schema.name"),
-        ("MIRT_MODEL", "3PL", "Rasch"),
+        ("MIRT_MODEL", "4PL", "Rasch"),
+        ("MIRT_ATTEMPTS", "second", "first"),
+        ("MIRT_LINK_METHOD", "mean", "Stocking-Lord"),
+        ("MIRT_LINK_MIN_ANCHORS", "2", "greater than or equal to 3"),
         ("MIRT_LOOKBACK_DAYS", "6", "greater than or equal to 7"),
         ("MIRT_MIN_RESPONSES", "1", "greater than or equal to 2"),
         ("METRICS_USE_IRT_THETA", "perhaps", "boolean"),
@@ -100,5 +106,6 @@ def test_the_environment_is_read_once(monkeypatch):
 def test_the_order_of_variables_names_is_that_of_the_environment_contract():
     known = {"DATABASE_URL", "DAGSTER_DATABASE_URL", "SEEDTEST_TIMEZONE", "SEEDTEST_START_DATE", "SEEDTEST_DATA_END"}
     known |= {"SEEDTEST_ATTEMPT_RELATION", "METRICS_USE_IRT_THETA", "MIRT_MODEL", "MIRT_LOOKBACK_DAYS"}
+    known |= {"MIRT_ATTEMPTS", "MIRT_LINK_METHOD"}
     known |= {"MIRT_MIN_RESPONSES", "R_IRT_BASE_URL", "R_IRT_INTERNAL_TOKEN", "R_IRT_TIMEOUT_SECS"}
     assert known <= set(variables())
