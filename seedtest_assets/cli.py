@@ -1,10 +1,11 @@
 """`seedtest`: everything a person does with the pipeline from a terminal."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,6 +19,8 @@ from seedtest_assets.local.schema import migrate as migrate_schema
 from seedtest_assets.local.services import ServiceError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from seedtest_assets.intake.writer import Count
     from seedtest_assets.simulate import CohortSpec
 
@@ -31,6 +34,9 @@ Without DATABASE_URL every command brings this checkout's own PostgreSQL.""",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
+)
+evaluate_app = typer.Typer(
+    help="How good predictions are on answers that the models have not seen, beside naive ones.", no_args_is_help=True
 )
 console = Console()
 
@@ -154,6 +160,55 @@ def show(
         _show(day.date() if day else span[1])
 
 
+@evaluate_app.command("irt")
+def evaluate_irt_(
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet of attempts, as for import; default: the database's.")
+    ] = None,
+    item_column: Annotated[
+        str | None, typer.Option(help="Take the item from this column: topic_id where questions are too many.")
+    ] = None,
+    model: Annotated[Literal["Rasch", "2PL", "3PL"], typer.Option(help="Item response model.")] = "2PL",
+    folds: Annotated[int, typer.Option(min=2, help="Folds of students.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the folds and the intervals.")] = 1,
+    min_responses: Annotated[int, typer.Option(min=2, help="Fewest training answers of an item.")] = 30,
+    attempts: Annotated[
+        Literal["first", "all"], typer.Option(help="A student's first answer on each item, or all answers.")
+    ] = "first",
+    bootstrap: Annotated[int, typer.Option(min=0, help="Draws of students behind the intervals; 0: none.")] = 500,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers here, too.")] = None,
+) -> None:
+    """Predict held-out students' answers, each from the student's earlier ones, beside naive predictions.
+
+    Items are calibrated on the students of the other folds. Shown with 95 % intervals over students: AUC, log-loss,
+    Brier score, calibration error and accuracy of the item response model, of shares correct, and the difference.
+    """
+    from seedtest_assets.evaluation.irt import NotEvaluable, Protocol, evaluate_irt
+    from seedtest_assets.evaluation.report import print_evaluation
+    from seedtest_assets.intake.files import UnreadableFile
+    from seedtest_assets.resources.plumber import IrtService
+
+    protocol = Protocol(
+        model=model, folds=folds, seed=seed, min_responses=min_responses, attempts=attempts, bootstrap=bootstrap
+    )
+    with _machine():
+        with _progress() as progress:
+            task = progress.add_task("reading", total=1.0)
+
+            def advance(what: str, done: float) -> None:
+                progress.update(task, description=what, completed=done)
+
+            try:
+                answers = _answers(file, item_column, advance)
+                evaluation = evaluate_irt(answers, IrtService(), protocol, advance)
+            except (UnreadableFile, NotEvaluable) as error:
+                progress.stop()
+                _give_up(str(error))
+        print_evaluation(console, evaluation)
+    if json_file is not None:
+        _write(json_file, json.dumps(evaluation.document(), indent=2) + "\n")
+
+
 @contextmanager
 def _machine(*, services: bool = True) -> Iterator[None]:
     """`local_machine`, migrated; what cannot be started or reached is said in one sentence."""
@@ -207,6 +262,26 @@ def _import(
         _give_up(str(error))
     _observe(count)
     progress.console.print(_count_table(count))
+
+
+def _answers(file: Path | None, item_column: str | None, progress: Callable[[str, float], None]) -> "pd.DataFrame":
+    """Answered questions of a file, or of the database; what a file has that cannot be used is said."""
+    from seedtest_assets.evaluation.irt import answers_of_database, answers_of_file
+    from seedtest_assets.resources.database import Database
+
+    if file is None:
+        return answers_of_database(Database(), item_column or "item_id")
+    answers, refused = answers_of_file(file, item_column, lambda done: progress("reading", done))
+    for reason, number in refused.most_common():
+        console.print(f"{number:,} rows left out: {reason}")
+    return answers
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text)
+    except OSError as error:
+        _give_up(f"{file} cannot be written: {error.strerror}")
 
 
 def _observe(count: "Count") -> None:
@@ -292,5 +367,6 @@ def _give_up(message: str | None) -> NoReturn:
 
 for command in (local.up, local.down, local.doctor, local.env):
     app.command()(command)
+app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(local.services_app, name="services")
 app.add_typer(local.db_app, name="db")

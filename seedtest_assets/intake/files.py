@@ -1,6 +1,7 @@
 """CSV and Parquet files of attempts, read as a stream."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from seedtest_assets.intake.writer import LONGEST_ID, STAGED, AttemptWriter, Count
+from seedtest_assets.intake.writer import DUPLICATE, LONGEST_ID, STAGED, AttemptWriter, Count
 from seedtest_assets.resources.database import Database
 
 BATCH_ROWS = 50_000
@@ -110,6 +111,39 @@ def import_file(
                 writer.add(rows, rejects, zero_times=zero_times)
                 progress(batch.done)
             return writer.finish()
+
+
+def read_file(
+    path: Path, *, item_column: str | None = None, progress: Progress = lambda done: None
+) -> tuple[pd.DataFrame, Counter[str]]:
+    """The attempts that `import_file` would take from a file, all in memory, without a database.
+
+    Args:
+        path: the file, as for `import_file`; times without an offset are UTC.
+        item_column: take the item from this column instead of item_id.
+        progress: called with the share of the file that is read.
+
+    Returns:
+        The valid rows in the file's order (columns STAGED, ids as the file has them) and how many were refused,
+        by reason.
+
+    Raises:
+        UnreadableFile: no such file, another format, or a required column is missing.
+    """
+    parts, refused = [], Counter[str]()
+    with _opened(path) as file:
+        columns = _columns(path, file.columns, item_column)
+        for batch in file.batches:
+            rows, rejects, _ = _sorted_out(batch, columns, "UTC")
+            parts.append(rows)
+            refused.update(rejects["reason"].tolist())
+            progress(batch.done)
+    if not parts:
+        return pd.DataFrame(columns=STAGED), refused
+    rows = pd.concat(parts, ignore_index=True)
+    repeated = rows.duplicated("identity")
+    refused.update({DUPLICATE: int(repeated.sum())} if repeated.any() else {})
+    return rows[~repeated], refused
 
 
 @contextmanager
