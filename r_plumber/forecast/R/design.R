@@ -1,0 +1,116 @@
+# The columns of the risk model, by name, in training and in prediction.
+
+SILENCE <- 14 # whole days without activity that make an event
+HORIZONS <- c(7, 14, 28)
+COVARIATES <- c("a_t", "e_t", "r_t", "mean_gap", "session_rate")
+
+#' Whether silence can become an event within a horizon
+#'
+#' A student who has been idle for some days needs the rest of the 14 first.
+can_happen <- function(idle, horizon) SILENCE - idle <= horizon
+
+#' What the columns are made with
+#'
+#' A constant column says nothing, and is left out.
+#'
+#' @param rows data frame of `idle`, `weekday`, the covariates (`NA` where unknown) and `holidays`.
+#' @return list of `idle_levels`; `covariates`, for each that varies its `median`, the `mean` and `sd` of its
+#'   values with the median for those that are missing, and whether any is `missing`; `holidays`, its `mean`
+#'   and `sd`, or `NULL`; `weekdays`, those that have a column; `terms`, the names of the columns in order;
+#'   and `dropped`, what was left out.
+describe_design <- function(rows) {
+  weekdays <- sort(unique(rows$weekday))
+  design <- list(
+    idle_levels = sort(unique(rows$idle)),
+    covariates = covariate_scales(rows),
+    holidays = scale_of(rows$holidays),
+    weekdays = if (length(weekdays) > 1L) setdiff(weekdays, 1) else numeric()
+  )
+  terms <- candidate_terms(design)
+  flat <- if (identical(design$idle_levels, 7)) paste0(names(design$covariates), "_idle", recycle0 = TRUE)
+  c(design, list(
+    terms = setdiff(terms, flat),
+    dropped = c(
+      setdiff(COVARIATES, names(design$covariates)), flat,
+      if (length(weekdays) == 1L && weekdays != 1) paste0("weekday_", weekdays),
+      if (is.null(design$holidays)) "holidays"
+    )
+  ))
+}
+
+#' How each covariate that varies is standardised
+#' @param rows data frame with the covariates.
+covariate_scales <- function(rows) {
+  of_covariate <- function(name) {
+    x <- rows[[name]]
+    missing <- is.na(x)
+    middle <- stats::median(x[!missing])
+    x[missing] <- middle
+    scale <- scale_of(x)
+    if (!is.null(scale)) c(list(median = middle), scale, list(missing = any(missing)))
+  }
+  Filter(Negate(is.null), sapply(COVARIATES, of_covariate, simplify = FALSE))
+}
+
+#' @param x a covariate.
+#' @param scale its `median`, `mean` and `sd`.
+standardise <- function(x, scale) {
+  x[is.na(x)] <- scale$median
+  (x - scale$mean) / scale$sd
+}
+
+#' Mean and population sd of a variable, or `NULL` when it does not vary
+scale_of <- function(x) {
+  if (length(x) == 0L || anyNA(x) || min(x) == max(x)) return(NULL)
+  list(mean = mean(x), sd = sqrt(mean((x - mean(x))^2)))
+}
+
+#' The names of the columns that a design can have, in order
+#' @param design list of `idle_levels`, `covariates`, `holidays`, `weekdays`, see [describe_design()].
+candidate_terms <- function(design) {
+  of_covariate <- function(name) {
+    c(name, if (design$covariates[[name]]$missing) paste0(name, "_missing"), paste0(name, "_idle"))
+  }
+  c(
+    recency_terms(design), unlist(lapply(names(design$covariates), of_covariate)),
+    paste0("weekday_", design$weekdays, recycle0 = TRUE), if (!is.null(design$holidays)) "holidays"
+  )
+}
+
+recency_terms <- function(design) c("intercept", paste0("idle_", design$idle_levels[-1L], recycle0 = TRUE))
+
+#' The design matrix of some rows
+#'
+#' Idle days that training has not seen count as the nearest that it has (of two, the fewer).
+#'
+#' @param rows data frame, see [describe_design()].
+#' @param design what [describe_design()] returns, from the fit that is to be used.
+#' @param terms names of the columns.
+#' @return matrix with a column for each of `terms`.
+design_matrix <- function(rows, design, terms = design$terms) {
+  levels <- design$idle_levels
+  nearest <- levels[vapply(0:(SILENCE - 1), function(days) which.min(abs(levels - days)), 0L)]
+  idle <- nearest[rows$idle + 1L]
+  columns <- list(intercept = rep(1, length(idle)))
+  for (level in levels[-1L]) columns[[paste0("idle_", level)]] <- as.numeric(idle == level)
+  for (name in names(design$covariates)) {
+    scale <- design$covariates[[name]]
+    x <- standardise(rows[[name]], scale)
+    columns[[name]] <- x
+    if (scale$missing) columns[[paste0(name, "_missing")]] <- as.numeric(is.na(rows[[name]]))
+    columns[[paste0(name, "_idle")]] <- x * (idle - 7) / 7
+  }
+  for (day in design$weekdays) columns[[paste0("weekday_", day)]] <- as.numeric(rows$weekday == day)
+  if (!is.null(design$holidays)) {
+    columns$holidays <- (rows$holidays - design$holidays$mean) / design$holidays$sd
+  }
+  matrix(
+    unlist(columns[terms], use.names = FALSE), ncol = length(terms), dimnames = list(NULL, terms)
+  )
+}
+
+#' Positions of rows in pieces that are worked on one at a time: no copy is ever as large as the whole
+#' @param n number of rows.
+row_chunks <- function(n) split(seq_len(n), (seq_len(n) - 1L) %/% CHUNK_ROWS)
+
+CHUNK_ROWS <- 50000L

@@ -1,0 +1,73 @@
+# Risks with their intervals, from a fit's parameters alone.
+
+TAIL <- 0.05 # probability left out on each side of an interval
+DIGITS <- 8 # more than a fit can know, and half of the time that all 15 take to write
+
+#' Predict the risk of falling silent
+#'
+#' Exactly 0 where 14 - idle is above the horizon. Between horizons, each fitted on its own, risks and limits
+#' are made non-decreasing by their cumulative maximum.
+#'
+#' @param rows data frame of `student_id`, `idle`, `weekday`, the covariates and `holidays_<h>` for each
+#'   horizon, see [fit_survival()].
+#' @param risk_model of [fit_survival()].
+#' @return list of `risks` (columns `student_id`, `horizon`, `risk`, `risk_lower`, `risk_upper`: all rows at
+#'   the shortest horizon, then all at the next), and `models` (columns `horizon`, `model`): "full", or
+#'   "recency" where the whole model has no coefficients, or "none" where there are none at all and a risk
+#'   that is not 0 is `NA`.
+#' @section Errors: `unprocessable` when a row is impossible or the parameters fit no design.
+predict_survival <- function(rows, risk_model) {
+  check_at_risk(rows, "rows")
+  check_risk_model(risk_model)
+  risk_model <- risk_model[order(horizons_of(risk_model))]
+  horizons <- horizons_of(risk_model)
+  used <- lapply(risk_model, usable_parameters)
+  by_horizon <- Map(function(model, parameters, horizon) {
+    risk_at(rows_of_horizon(rows, horizon), model, parameters, horizon)
+  }, risk_model, used, horizons)
+  rising <- Reduce(
+    function(shorter, longer) Map(function(x, y) pmax(x, y, na.rm = TRUE), shorter, longer), by_horizon,
+    accumulate = TRUE
+  )
+  column <- function(name) signif(unlist(lapply(rising, `[[`, name), use.names = FALSE), DIGITS)
+  list(
+    risks = list(
+      student_id = rep(rows$student_id, length(horizons)), horizon = rep(horizons, each = nrow(rows)),
+      risk = column("risk"), risk_lower = column("lower"), risk_upper = column("upper")
+    ),
+    models = list(horizon = horizons, model = vapply(used, `[[`, "", "model"))
+  )
+}
+
+horizons_of <- function(risk_model) vapply(risk_model, function(model) as.numeric(model$horizon), 0)
+
+#' The whole model's parameters, or those of idle days alone, or none
+#' @param model one horizon of a risk model.
+usable_parameters <- function(model) {
+  parts <- c("terms", "coefficients", "covariance")
+  if (!is.null(model$coefficients)) return(c(list(model = "full"), model[parts]))
+  if (!is.null(model$recency$coefficients)) return(c(list(model = "recency"), model$recency[parts]))
+  list(model = "none")
+}
+
+#' Risk and limits at one horizon
+#'
+#' @param rows what [rows_of_horizon()] returns.
+#' @param model one horizon of a risk model.
+#' @param parameters what [usable_parameters()] returns.
+#' @param horizon days.
+#' @return list of `risk`, `lower`, `upper`.
+risk_at <- function(rows, model, parameters, horizon) {
+  possible <- can_happen(rows$idle, horizon)
+  logit <- se <- rep(NA_real_, nrow(rows))
+  if (parameters$model != "none") {
+    for (at in row_chunks(nrow(rows))) {
+      x <- design_matrix(rows[at, ], model, parameters$terms)
+      logit[at] <- x %*% parameters$coefficients
+      se[at] <- sqrt(pmax(0, rowSums((x %*% parameters$covariance) * x)))
+    }
+  }
+  limit <- function(z) ifelse(possible, stats::plogis(logit + z * se), 0)
+  list(risk = ifelse(possible, stats::plogis(logit), 0), lower = limit(stats::qnorm(TAIL)),
+       upper = limit(stats::qnorm(1 - TAIL)))
+}
