@@ -1,0 +1,34 @@
+# The other side of test_survival_engines.py: the forecast service's engine, R's survival and R's loess, on
+# the tables of a folder. Arguments: the checkout, the folder.
+
+folders <- commandArgs(trailingOnly = TRUE)
+engine <- new.env()
+sources <- c(
+  file.path(folders[1], "r_plumber", "common", "R", c("problem.R", "parse.R", "work.R")),
+  list.files(file.path(folders[1], "r_plumber", "forecast", "R"), pattern = "[.]R$", full.names = TRUE)
+)
+for (file in sources) sys.source(file, engine)
+read <- function(name) data.table::fread(file.path(folders[2], name), data.table = FALSE)
+write <- function(value, name) {
+  jsonlite::write_json(value, file.path(folders[2], name), digits = NA, auto_unbox = TRUE, null = "null")
+}
+
+gaps <- read("gaps.csv")
+landmarks <- read("landmarks.csv")
+fit <- engine$fit_survival(landmarks, gaps)
+write(fit, "fit.json")
+write(engine$predict_survival(landmarks, fit$risk_model), "predictions.json")
+
+surv <- survival::Surv(gaps$start, gaps$stop, gaps$returned)
+cox <- survival::coxph(surv ~ a_t + e_t, gaps, cluster = gaps$student_id, ties = "efron")
+write(
+  list(
+    coef = unname(cox$coefficients), se = sqrt(diag(cox$var)), concordance = cox$concordance[["concordance"]],
+    zph = unname(survival::cox.zph(cox)$table[, "chisq"])
+  ),
+  "cox.json"
+)
+
+calibration <- read("calibration.csv")
+smooth <- stats::loess(happened ~ prediction, calibration, control = stats::loess.control(surface = "direct"))
+write(list(happened = smooth$fitted), "loess.json")
