@@ -45,7 +45,7 @@ DAY = ["%Y-%m-%d"]
 
 @app.command()
 def demo(
-    students: Annotated[int, typer.Option(min=5, help="Students of the simulated cohort.")] = 300,
+    students: Annotated[int, typer.Option(min=5, help="Students of the simulated cohort.")] = 500,
     weeks: Annotated[int, typer.Option(min=1, help="Weeks, ending last Sunday.")] = 26,
     seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 1,
 ) -> None:
@@ -54,7 +54,8 @@ def demo(
     from seedtest_assets.resources.database import Database
     from seedtest_assets.simulate import CohortSpec
 
-    spec = CohortSpec(students=students, weeks=weeks, end=last_sunday(), seed=seed)
+    # So few items that, from the fourth week on, enough of them have the answers that anchors need.
+    spec = CohortSpec(students=students, items=360, weeks=weeks, end=last_sunday(), seed=seed)
     kept = cohort.is_kept(spec)
     with _machine():
         with _progress() as progress:

@@ -9,12 +9,12 @@ LARGE_DRIFT <- 0.5
 #' Both sides are compared after the robust link, which the anchors that have drifted do not bend. An anchor
 #' is flagged when the difference of its slope or of its difficulty is both certain (|z| > 2.58) and of a size
 #' that matters (0.25 or more). Difficulties are compared at a common slope, unless the slope itself is
-#' flagged, and both at a common guessing, see [standardise()]. Standard errors hold those of both calibrations and of the link, and that the
-#' anchor took part in it.
+#' flagged, and both at a common guessing, see [standardise()]. Standard errors hold those of both
+#' calibrations and of the link, and that the anchor took part in it.
 #'
-#' Standard errors of each item's own information suit best (`standard_errors = "block"` in [calibrate()]). The
-#' whole matrix adds the error of the scale that all items of a calibration share and the link takes away again:
-#' the test is somewhat too careful then, where most students answer each item.
+#' Standard errors of each item's own information suit best (`standard_errors = "block"` in [calibrate()]).
+#' The whole matrix adds the error of the scale that all items of a calibration share and the link takes away
+#' again: the test is somewhat too careful then, where most students answer each item.
 #'
 #' @inheritParams link
 #' @param new,reference see [link()]; every anchor needs its standard errors (0 for what is known exactly).

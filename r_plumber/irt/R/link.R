@@ -13,8 +13,8 @@
 #' link. The linking error is what the choice of the anchors adds, see [linking_error()].
 #'
 #' @param new,reference data frames of `item_id` (character), `a`, `b`, `c` and, where they are known, `se_a`,
-#'   `se_b`, `se_c`, `cov_ab`, `cov_ac`, `cov_bc`. Unknown covariances, and an unknown `se_c`, count as 0.
-#'   Items that only one of them has are left alone.
+#'   `se_b`, `se_c`, `cov_ab`, `cov_ac`, `cov_bc`. Unknown covariances, and an unknown `se_c`, count as 0:
+#'   those of a 3PL's c cost much of what can be known then. Items that only one of them has are left alone.
 #' @param model "Rasch", "2PL" or "3PL".
 #' @param method the method that will be used, named `chosen` in the result.
 #' @param min_anchors fewest anchors.
@@ -184,13 +184,19 @@ check_linkable <- function(items, within, model, anchors) {
   if (model == "Rasch") require_of_anchors(items$a == 1, "a", "must be 1 in a Rasch model")
   if (model != "3PL") require_of_anchors(items$c == 0, "c", sprintf("must be 0 in a %s model", model))
   for (name in c("se_a", "se_b", "se_c")) require_of_anchors(items[[name]] >= 0, name, "must be at least 0")
+  correlations <- list()
   for (pair in c("ab", "ac", "bc")) {
-    se <- items[paste0("se_", strsplit(pair, "")[[1L]])]
     name <- paste0("cov_", pair)
-    possible <- abs(items[[name]]) <= se[[1L]] * se[[2L]]
-    require_of_anchors(possible, name, "must not exceed the product of the standard errors")
+    se <- items[paste0("se_", strsplit(pair, "")[[1L]])]
+    correlation <- items[[name]] / (se[[1L]] * se[[2L]])
+    require_of_anchors(abs(correlation) < 1 + 1e-9, name, "must not exceed the product of the standard errors")
+    correlations[[pair]] <- zero_where_unknown(correlation)
   }
+  determinant <- with(correlations, 1 + 2 * ab * ac * bc - ab^2 - ac^2 - bc^2)
+  require_of_anchors(determinant > -1e-9, "cov_bc", "must be possible beside the other covariances")
 }
+
+zero_where_unknown <- function(values) ifelse(is.na(values), 0, values)
 
 #' Covariance of each item's parameters
 #'
@@ -198,16 +204,15 @@ check_linkable <- function(items, within, model, anchors) {
 #' @param model see [link()].
 #' @return J x 3 x 3 array over `a`, `b`, `c`; 0 for what the model fixes.
 parameter_covariance <- function(items, model) {
-  known <- function(values) ifelse(is.na(values), 0, values)
   covariance <- array(0, c(nrow(items), 3L, 3L))
   covariance[, 2L, 2L] <- items$se_b^2
   if (model == "Rasch") return(covariance)
   covariance[, 1L, 1L] <- items$se_a^2
-  covariance[, 1L, 2L] <- covariance[, 2L, 1L] <- known(items$cov_ab)
+  covariance[, 1L, 2L] <- covariance[, 2L, 1L] <- zero_where_unknown(items$cov_ab)
   if (model == "2PL") return(covariance)
-  covariance[, 3L, 3L] <- known(items$se_c^2)
-  covariance[, 1L, 3L] <- covariance[, 3L, 1L] <- known(items$cov_ac)
-  covariance[, 2L, 3L] <- covariance[, 3L, 2L] <- known(items$cov_bc)
+  covariance[, 3L, 3L] <- zero_where_unknown(items$se_c^2)
+  covariance[, 1L, 3L] <- covariance[, 3L, 1L] <- zero_where_unknown(items$cov_ac)
+  covariance[, 2L, 3L] <- covariance[, 3L, 2L] <- zero_where_unknown(items$cov_bc)
   covariance
 }
 

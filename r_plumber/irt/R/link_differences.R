@@ -1,5 +1,5 @@
-# Differences of the anchors' parameters after a link, linked new - reference, on the reference scale. They stand in
-# the order c, a, b, in which they are judged.
+# Differences of the anchors' parameters after a link, linked new - reference, on the reference scale. They
+# stand in the order c, a, b, in which they are judged.
 
 PARAMETER_ORDER <- c("c", "a", "b")
 
@@ -18,8 +18,8 @@ parameter_differences <- function(anchors, constants) {
 #' Derivatives of the differences
 #'
 #' @inheritParams parameter_differences
-#' @return for each of `c`, `a`, `b` a list of `new`, `reference` (J x 3: by the anchor's own `a`, `b`, `c`, with A and B held)
-#'   and `constants` (J x 2: by A and B).
+#' @return for each of `c`, `a`, `b` a list of `new`, `reference` (J x 3: by the anchor's own `a`, `b`, `c`,
+#'   with A and B held) and `constants` (J x 2: by A and B).
 difference_derivatives <- function(anchors, constants) {
   A <- constants[["A"]]
   n <- length(anchors$item_id)
@@ -51,9 +51,9 @@ own_covariance <- function(anchors, covariance, constants) {
 
 #' Covariances of the differences, with the link estimated
 #'
-#' An anchor's errors move A and B too, and so pass into its differences on two ways, with opposite signs; those of the
-#' other anchors pass into them by A and B. An anchor without weight in the link has se^2 = se_new^2 + se_reference^2 +
-#' se_link^2.
+#' An anchor's errors move A and B too, and so pass into its differences on two ways, with opposite signs;
+#' those of the other anchors pass into them by A and B. An anchor without weight in the link has se^2 =
+#' se_new^2 + se_reference^2 + se_link^2.
 #'
 #' @param anchors what [common_items()] returns, with standard errors.
 #' @param fit what a method of `LINKS` returns.
@@ -95,10 +95,10 @@ pairwise <- function(anchors, covariance) {
 
 #' Differences at equal values of the parameters before them, and in units of their errors
 #'
-#' The errors of c, a and b are correlated, those of a and b at high and low difficulties strongly. What the difference of
-#' c tells about those of a and b, and that of a about that of b, is taken out of them, as likelihood-ratio tests do by a
-#' common slope under both hypotheses (Thissen, Steinberg and Wainer 1993, in Holland and Wainer, Differential item
-#' functioning). What remains is uncorrelated.
+#' The errors of c, a and b are correlated, those of a and b at high and low difficulties strongly. What the
+#' difference of c tells about those of a and b, and that of a about that of b, is taken out of them, as
+#' likelihood-ratio tests do by a common slope under both hypotheses (Thissen, Steinberg and Wainer 1993, in
+#' Holland and Wainer, Differential item functioning). What remains is uncorrelated.
 #'
 #' @param differences J x 3 matrix of [parameter_differences()].
 #' @param covariance J x 3 x 3 array of their covariances.

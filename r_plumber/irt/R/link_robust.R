@@ -13,8 +13,7 @@
 #' leaving out an anchor changes, hold at these weights.
 #'
 #' @param anchors what [common_items()] returns.
-#' @return see `LINKS`; beside it `z`, the anchors' standardised differences (J x 3, see
-#'   [standardise()]).
+#' @return see `LINKS`; beside it `z`, the anchors' standardised differences (J x 3, see [standardise()]).
 link_robustly <- function(anchors) {
   covariance <- anchors$covariance
   if (is.null(covariance)) {

@@ -190,6 +190,8 @@ test_that("what cannot be linked is refused, and the field and row named", {
   expect_identical(refused(rbind(two_pl, two_pl[6, ]), two_pl), at("new.item_id", 13L))
   expect_identical(refused(with("se_b", 5, -0.1), two_pl), at("new.se_b", 5L))
   expect_identical(refused(with("cov_ab", 5, 1), two_pl), at("new.cov_ab", 5L))
+  impossible <- transform(bank, se_c = 0.1, cov_ab = 0, cov_ac = 0.09 * se_a, cov_bc = 0.09 * se_b)
+  expect_identical(refused(impossible, bank, "3PL"), at("new.cov_bc", 1L))
   far <- transform(two_pl, b = 1e4)
   expect_error(link(far, far), "too flat", class = "unprocessable")
 })
