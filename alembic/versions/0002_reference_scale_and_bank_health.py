@@ -147,17 +147,25 @@ def upgrade() -> None:
             "mh_q", sa.Double(), nullable=True, comment="Benjamini-Hochberg q value over the items of the comparison"
         ),
         sa.Column("ets_class", sa.Text(), nullable=True, comment="A negligible, B moderate, C large"),
-        sa.Column("lr_uniform", sa.Double(), nullable=True, comment="logistic regression: effect of the group, logits"),
         sa.Column(
-            "lr_nonuniform", sa.Double(), nullable=True, comment="logistic regression: its interaction with ability"
+            "lr_uniform",
+            sa.Double(),
+            nullable=True,
+            comment="logistic regression: focal - reference, logits, at the focal students' mean ability",
         ),
-        sa.Column("lr_chi2", sa.Double(), nullable=True, comment="likelihood ratio of both"),
+        sa.Column("lr_nonuniform", sa.Double(), nullable=True, comment="logistic regression: difference of the slopes"),
+        sa.Column("lr_chi2", sa.Double(), nullable=True, comment="score test of both"),
         sa.Column("lr_df", sa.Integer(), nullable=True, comment="its degrees of freedom"),
         sa.Column("lr_p", sa.Double(), nullable=True, comment="its p value"),
         sa.Column(
             "lr_q", sa.Double(), nullable=True, comment="Benjamini-Hochberg q value over the items of the comparison"
         ),
-        sa.Column("lr_effect", sa.Double(), nullable=True, comment="gain in Nagelkerke's R squared"),
+        sa.Column(
+            "lr_effect",
+            sa.Double(),
+            nullable=True,
+            comment="absolute difference of the groups' logits, mean over the focal students",
+        ),
         sa.Column("flag", sa.Boolean(), nullable=False, comment="significant and large enough to matter"),
         sa.Column(
             "computed_at",

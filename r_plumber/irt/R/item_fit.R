@@ -32,7 +32,6 @@ item_fit <- function(answers, items, latent, nodes) {
   log_p <- log_probabilities(items, nodes)
 
   ratios <- score_ratios(items, nodes, c("d", "a", "g"))
-  ratios$g[items$c == 0, ] <- 0 # without an asymptote there was none to fit
   residuals <- generalised_residuals(answers, posterior, items, nodes, c(ratios, bends(ratios$d, counts)))
   fitted <- if (length(unique(items$a)) == 1L) c("d", "g") else c("d", "a", "g")
   tested <- setdiff(c("first", "second", "third"), if ("a" %in% fitted) "first")

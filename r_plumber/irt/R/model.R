@@ -50,7 +50,7 @@ score_ratios <- function(items, nodes, free) {
   log_p <- log_probabilities(items, nodes)
   share_known <- exp(plogis(outer(items$a, nodes) + items$d, log.p = TRUE) - log_p$right)
   list(
-    d = share_known, a = share_known * rep(nodes, each = length(items$a)), g = items$c * exp(-log_p$right)
+    d = share_known, a = share_known * rep(nodes, each = length(items$a)), g = exp(log(items$c) - log_p$right)
   )[free]
 }
 

@@ -77,7 +77,7 @@ weighted_likelihood <- function(answers, items, tolerance = 1e-7) {
   on_grid <- lapply(names(of_right), function(term) {
     as.matrix(outcomes %*% rbind(of_right[[term]], of_wrong[[term]]))
   })
-  estimating <- on_grid[[1]] + on_grid[[3]] / (2 * on_grid[[2]])
+  estimating <- warm_equation(on_grid[[1]], on_grid[[2]], on_grid[[3]])
   integral <- estimating
   integral[, 1] <- 0
   for (q in seq_along(grid)[-1]) {
@@ -95,13 +95,16 @@ weighted_likelihood <- function(answers, items, tolerance = 1e-7) {
   while (max(high - low) > 2 * tolerance) {
     middle <- (low + high) / 2
     terms <- at(middle)
-    rising <- terms[, 1] + terms[, 3] / (2 * terms[, 2]) > 0
+    rising <- warm_equation(terms[, 1], terms[, 2], terms[, 3]) > 0
     low <- ifelse(rising, middle, low)
     high <- ifelse(rising, high, middle)
   }
   theta <- (low + high) / 2
   list(theta = theta, se = 1 / sqrt(unname(at(theta)[, 2])))
 }
+
+# Far from steep items the information is 0 in a double, and so is the bias.
+warm_equation <- function(score, information, bias) score + ifelse(information > 0, bias / (2 * information), 0)
 
 #' An answer's share in the estimating equation of Warm's estimate
 #'

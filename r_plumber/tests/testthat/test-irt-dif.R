@@ -1,9 +1,10 @@
-# Differential item functioning: classical tests where abilities are known, none invented where groups differ in
-# ability, and planted DIF found.
+# Differential item functioning: classical tests where abilities are known, none invented where groups differ
+# in ability, and planted DIF found.
 
 nodes <- seq(-6, 6, length.out = 61)
 
-# Two groups, "focal" weaker by .8; items of `planted` are harder for it by `by` logits, or steeper by `steeper`.
+# Two groups, "focal" weaker by .8; items of `planted` are harder for it by `by` logits, or steeper by
+# `steeper`.
 simulate_groups <- function(n, items, seed, planted = integer(), by = 0.6, steeper = 0, n_answers = 20) {
   set.seed(1000 + seed)
   focal <- rep(c(FALSE, TRUE), each = n)

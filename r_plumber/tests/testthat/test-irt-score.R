@@ -99,6 +99,14 @@ test_that("weighted likelihood estimates maximise Warm's criterion, and exist wh
   expect_lt(score(all_right, known, method = "WLE")$abilities$theta, 6)
 })
 
+test_that("the steepest items leave an estimate between them", {
+  steep <- data.frame(item_id = c("x", "y", "z"), a = 200, b = c(-1, 0, 1))
+  own <- data.frame(student_id = "s", item_id = steep$item_id, correct = c(1, 1, 0))
+  theta <- score(own, steep, method = "WLE")$abilities$theta
+  expect_gt(theta, 0)
+  expect_lt(theta, 1)
+})
+
 test_that("with guessing the estimating equation has the derivatives of the curve", {
   bank <- list(a = c(0.9, 1.7), d = c(0.3, -1), c = c(0.2, 0.05))
   theta <- 0.4
