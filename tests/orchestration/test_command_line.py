@@ -45,7 +45,8 @@ def test_definitions_validate(empty_home):
 def test_asset_list(empty_home):
     result = dagster("asset", "list", "-m", MODULE)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == sorted(table.name for table in OUTPUTS if table.name != "fit_attempt")
+    beside_assets = {"fit_attempt", "item_anchor"}  # written by the calibration's asset, and never replaced by it
+    assert result.stdout.split() == sorted({table.name for table in OUTPUTS} - beside_assets)
 
 
 def test_job_execute_computes_the_week_of_its_partition_tag(cohort, empty_home):
