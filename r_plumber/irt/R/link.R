@@ -189,7 +189,8 @@ check_linkable <- function(items, within, model, anchors) {
     name <- paste0("cov_", pair)
     se <- items[paste0("se_", strsplit(pair, "")[[1L]])]
     correlation <- items[[name]] / (se[[1L]] * se[[2L]])
-    require_of_anchors(abs(correlation) < 1 + 1e-9, name, "must not exceed the product of the standard errors")
+    possible <- abs(correlation) < 1 + 1e-9
+    require_of_anchors(possible, name, "must not exceed the product of the standard errors")
     correlations[[pair]] <- zero_where_unknown(correlation)
   }
   determinant <- with(correlations, 1 + 2 * ab * ac * bc - ab^2 - ac^2 - bc^2)

@@ -44,9 +44,7 @@ administer_twice <- function(case, seed) {
 }
 
 administer <- function(items, form, case, seed, latent_mean = 0, latent_sd = 1) {
-  bank <- simulate_answers(
-    1000, items$a, items$b, met = 1, seed = seed, latent_mean = latent_mean, latent_sd = latent_sd, c = items$c
-  )
+  bank <- simulate_answers(1000, items$a, items$b, met = 1, seed, latent_sd, latent_mean, items$c)
   own <- bank$responses$item_id > "i0020"
   bank$responses$item_id[own] <- paste(form, bank$responses$item_id[own])
   fit <- calibrate(
