@@ -104,7 +104,9 @@ weighted_likelihood <- function(answers, items, tolerance = 1e-7) {
 }
 
 # Far from steep items the information is 0 in a double, and so is the bias.
-warm_equation <- function(score, information, bias) score + ifelse(information > 0, bias / (2 * information), 0)
+warm_equation <- function(score, information, bias) {
+  score + ifelse(information > 0, bias / (2 * information), 0)
+}
 
 #' An answer's share in the estimating equation of Warm's estimate
 #'
