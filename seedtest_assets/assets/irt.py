@@ -318,6 +318,8 @@ def _calibrated(
         priors=PRIORS[settings().mirt_model],
         min_responses=settings().mirt_min_responses,
         anchors=anchors if fixed else None,
+        # The whole information matrix would add what all items share, the uncertainty of their scale: no drift of any.
+        standard_errors="block",
         repeated=_repeated(),
         progress=lambda job: context.log.debug(f"calibration {job['state']}: {job.get('progress')}"),
     )

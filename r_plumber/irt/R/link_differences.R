@@ -51,7 +51,7 @@ own_covariance <- function(anchors, covariance, constants) {
 
 #' Covariances of the differences, with the link estimated
 #'
-#' An anchor's errors move A and B too, and so pass into its differences on two ways, with opposite signs;
+#' An anchor's errors move A and B too, and so pass into its differences in two ways, with opposite signs;
 #' those of the other anchors pass into them by A and B. An anchor without weight in the link has se^2 =
 #' se_new^2 + se_reference^2 + se_link^2.
 #'
@@ -116,7 +116,7 @@ standardise <- function(differences, covariance) {
   list(difference = differences, se = se, z = differences / se)
 }
 
-# Of two equal numbers that have been computed on different ways.
+# What rounding leaves of the difference of two equal parameters.
 SMALLEST_VARIANCE <- .Machine$double.eps
 
 #' Squared Mahalanobis distances of a and b from no drift, at an equal c
