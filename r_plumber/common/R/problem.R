@@ -40,6 +40,25 @@ field_error <- function(field, message, row = NULL) {
   c(list(field = field), if (!is.null(row)) list(row = as.integer(row)), list(message = message))
 }
 
+#' Stop when a field's value is impossible
+#' @param valid Whether it is possible.
+#' @inheritParams field_error
+require_value <- function(valid, field, message) {
+  if (!valid) stop(unprocessable(sprintf("%s %s.", field, message), list(field_error(field, message))))
+}
+
+#' Stop when rows of a column are impossible, and name them
+#' @param valid For each row, whether it is possible.
+#' @inheritParams field_error
+require_rows <- function(valid, field, message) {
+  if (!all(valid)) {
+    rows <- utils::head(which(!valid), MAX_REPORTED)
+    stop(unprocessable(
+      sprintf("%s %s.", field, message), lapply(rows, function(row) field_error(field, message, row))
+    ))
+  }
+}
+
 PROBLEM_TITLES <- c(
   "400" = "Bad Request", "401" = "Unauthorized", "404" = "Not Found", "405" = "Method Not Allowed",
   "409" = "Conflict", "411" = "Length Required", "413" = "Content Too Large",

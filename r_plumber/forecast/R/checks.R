@@ -1,19 +1,6 @@
 # What the statistics cannot be done on is refused before anything is computed. Types are the caller's affair;
 # here it is asked whether the values make sense.
 
-require_value <- function(valid, field, message) {
-  if (!valid) stop(unprocessable(sprintf("%s %s.", field, message), list(field_error(field, message))))
-}
-
-require_rows <- function(valid, field, message) {
-  if (!all(valid)) {
-    rows <- head(which(!valid), MAX_REPORTED)
-    stop(unprocessable(
-      sprintf("%s %s.", field, message), lapply(rows, function(row) field_error(field, message, row))
-    ))
-  }
-}
-
 #' Refuse horizons that are not published
 #' @param horizons numbers.
 #' @param field their path in the request.

@@ -134,19 +134,6 @@ check_identified <- function(sample, model, anchors) {
   }
 }
 
-require_value <- function(valid, field, message) {
-  if (!valid) stop(unprocessable(sprintf("%s %s.", field, message), list(field_error(field, message))))
-}
-
-require_rows <- function(valid, field, message) {
-  if (!all(valid)) {
-    rows <- head(which(!valid), MAX_REPORTED)
-    stop(unprocessable(
-      sprintf("%s %s.", field, message), lapply(rows, function(row) field_error(field, message, row))
-    ))
-  }
-}
-
 require_one_of <- function(value, choices, field) {
   require_value(value %in% choices, field, paste("must be one of", toString(choices)))
 }
