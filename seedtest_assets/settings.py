@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 QUALIFIED_NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}$")
@@ -77,10 +77,43 @@ class Settings(BaseSettings):
         default=True, description="I_t from ability (true) or from proportions correct (false)."
     )
 
+    survival_engine: Literal["plumber", "python", "auto"] = Field(
+        default="auto",
+        description="What fits the churn model: the forecast service, this process, or the service while it answers.",
+    )
+    survival_event_threshold_days: int = Field(
+        default=14, ge=14, le=14, description="Silent days that count as churn; the models are made for 14, no other."
+    )
+    survival_lookback_days: int = Field(
+        default=90, ge=28, le=366, description="Days of activity that the churn model learns from."
+    )
+    survival_idle_skips_holidays: bool = Field(
+        default=False, description="Days in intake.holiday do not count as idle, nor among the 14 of an event."
+    )
+    metrics_churn_horizon_days: int = Field(default=14, description="Horizon of S, the KPI's risk: 7, 14 or 28 days.")
+    inactivity_threshold_days: int = Field(
+        default=7, ge=1, le=13, description="Whole idle days after which the sensor refreshes a student's risk at once."
+    )
+    churn_alert_threshold: float = Field(
+        default=0.7, gt=0, le=1, description="A student whose risk reaches it gets a row in churn_alert."
+    )
+    churn_webhook_url: HttpUrl | None = Field(
+        default=None, description="Where new churn alerts are POSTed as JSON; none by default."
+    )
+    churn_webhook_token: SecretStr | None = Field(default=None, description="Bearer token sent to that address.")
+
     r_irt_base_url: str | None = Field(default=None, description="Base URL of the IRT service.")
     r_irt_internal_token: SecretStr | None = Field(default=None, description="Bearer token of the IRT service.")
     r_irt_timeout_secs: float = Field(
         default=600.0, gt=0, description="Longest wait for one IRT job, queueing included."
+    )
+
+    r_forecast_base_url: str | None = Field(default=None, description="Base URL of the forecast service.")
+    r_forecast_internal_token: SecretStr | None = Field(
+        default=None, description="Bearer token of the forecast service."
+    )
+    r_forecast_timeout_secs: float = Field(
+        default=600.0, gt=0, description="Longest wait for one forecast job, queueing included."
     )
 
     r_service_spool_dir: Path | None = Field(
@@ -102,6 +135,13 @@ class Settings(BaseSettings):
         if day.weekday() != 0:
             raise ValueError(f"{day} is a {day:%A}; weeks are ISO weeks, give a Monday")
         return day
+
+    @field_validator("metrics_churn_horizon_days")
+    @classmethod
+    def _a_horizon(cls, days: int) -> int:
+        if days not in {7, 14, 28}:
+            raise ValueError(f"{days} is no horizon of the churn model; choose 7, 14 or 28")
+        return days
 
     @field_validator("seedtest_attempt_relation")
     @classmethod

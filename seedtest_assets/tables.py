@@ -373,6 +373,71 @@ weekly_metrics = sa.Table(
     comment="Improvement, efficiency, recovery, engagement and their parts, per student and week.",
 )
 
+survival_fit_meta = sa.Table(
+    "survival_fit_meta",
+    metadata,
+    sa.Column("run_id", UUID(), primary_key=True, comment="uuid5 of asset and week"),
+    _required("week_start", sa.Date(), "Monday of the ISO week", unique=True),
+    _as_of(),
+    _required("engine", sa.Text(), "what fitted it: plumber or python"),
+    _required("model", sa.Text(), "full, or recency: fitted by idle days alone at some horizon"),
+    _required("risk_model", JSONB(), "for each horizon: design, coefficients, covariance; those of idle days alone"),
+    _required("cox", JSONB(), "hazard of coming back: hazard ratios, concordance, test of proportionality"),
+    _number("brier", "Brier score of the risks published for the KPI's horizon that are over by now", 0, 1),
+    _number("skill_over_recency", "1 - brier / that of idle days alone", None, 1),
+    _required("calibration", JSONB(), "for each horizon how the risks that are over came true: slope, ICI, bins, …"),
+    _count("n", "landmarks that the KPI's horizon was fitted on"),
+    _count("events", "of these followed by silence"),
+    _required("dagster_run_id", sa.Text(), "the run that wrote it"),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    schema="analytics",
+    comment="One published fit per week of the risk of falling silent for 14 days.",
+)
+
+survival_risk = sa.Table(
+    "survival_risk",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="a student at risk; lapsed students have no row"),
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week"),
+    sa.Column("horizon_days", sa.Integer(), primary_key=True, comment="7, 14 or 28", info={"range": (1, None)}),
+    _as_of(),
+    _required("risk", sa.Double(), "probability of 14 silent days within the horizon", info={"range": (0, 1)}),
+    _required("risk_lower", sa.Double(), "5 % bound of the risk", info={"range": (0, 1)}),
+    _required("risk_upper", sa.Double(), "95 % bound of the risk", info={"range": (0, 1)}),
+    _number("risk_recency", "the risk by idle days alone: what the others have to be better than", 0, 1),
+    _count("idle_days", "days that count as idle before as_of"),
+    _required("last_active", sa.Date(), "the last day with an answer: the beginning of the silence"),
+    _count("rank", "1 = highest risk of the horizon; NULL = rescored between two nightly runs", required=False),
+    _required("engine", sa.Text(), "what fitted the model: plumber or python"),
+    _required("model", sa.Text(), "full, or recency: by idle days alone"),
+    _required("trigger", sa.Text(), "schedule, or inactivity: rescored by the sensor"),
+    # No foreign key: replacing a week's fit must not take the risks predicted with it along.
+    _required("fit_run_id", UUID(), "the fit it was predicted with; an older one when this week's failed"),
+    *_origin(),
+    schema="analytics",
+    comment="Each student's probability of falling silent, calibrated, with its interval.",
+)
+
+churn_alert = sa.Table(
+    "churn_alert",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
+    sa.Column("crossed_at", _instant(), primary_key=True, comment="as_of at which the risk had crossed the threshold"),
+    _required("week_start", sa.Date(), "Monday of that ISO week"),
+    _required("horizon_days", sa.Integer(), "of the risk", info={"range": (1, None)}),
+    _required("risk", sa.Double(), "the risk then", info={"range": (0, 1)}),
+    _required("risk_lower", sa.Double(), "its 5 % bound", info={"range": (0, 1)}),
+    _required("risk_upper", sa.Double(), "its 95 % bound", info={"range": (0, 1)}),
+    _required("threshold", sa.Double(), "CHURN_ALERT_THRESHOLD then", info={"range": (0, 1)}),
+    _optional("cleared_at", _instant(), "as_of at which it was below again, or the student lapsed; NULL = above"),
+    _optional("notified_at", _instant(), "when the webhook took it"),
+    _optional("acknowledged_at", _instant(), "set by whoever cares for the student"),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    sa.Index(None, "notified_at"),
+    schema="analytics",
+    comment="Students whose risk has crossed the threshold, once for each time it did.",
+)
+
 weekly_kpi = sa.Table(
     "weekly_kpi",
     metadata,

@@ -20,6 +20,7 @@ from seedtest_assets.models.irt import Bools, Floats, Ints
 
 SILENT_DAYS = 14
 HORIZONS = (7, 14, 28)
+OBSERVED_DAYS = 28
 COVARIATES = ("a_t", "e_t", "r_t", "mean_gap", "session_rate")
 
 Keys = NDArray[np.uint64]
@@ -46,6 +47,20 @@ class Calendar:
         silent = landmark - 1 - active
         return silent - self.off(active + 1, landmark) if self.idle_skips_days_off else silent
 
+    def earliest_at_risk(self, landmark: int) -> int:
+        """The earliest last active day of a student who is at risk at a landmark."""
+        return self._earliest(landmark, SILENT_DAYS - 1)
+
+    def latest_idle(self, landmark: int, days: int) -> int:
+        """The latest last active day of a student who has been idle for at least `days` days at a landmark."""
+        return self._earliest(landmark, days - 1) - 1
+
+    def _earliest(self, landmark: int, most_idle: int) -> int:
+        """The earliest last active day with at most so many idle days at a landmark."""
+        reach = most_idle + 2 + len(self.days_off) * self.idle_skips_days_off
+        active = np.arange(landmark - reach, landmark)
+        return int(active[np.argmax(self.idle(active, np.full(reach, landmark)) <= most_idle)])
+
     def event(self, active: Ints) -> Ints:
         """The day whose midnight ends the 14th idle day after `active`.
 
@@ -68,6 +83,17 @@ def student_keys(students: Sequence[str]) -> Keys:
 def weekday(day: Ints) -> Ints:
     """1 (Monday) to 7."""
     return (day - 1) % 7 + 1
+
+
+def session_rate(sessions: Floats, as_of_day: Ints, first_day: Ints) -> Floats:
+    """Sessions of the last 28 days per day observed: a student of three days has not had 28 to come.
+
+    Args:
+        sessions: in the 28 days before as_of_day, shape (n,).
+        as_of_day: the day whose midnight ends them, shape (n,).
+        first_day: the student's first active day ever, shape (n,).
+    """
+    return np.asarray(sessions / np.clip(as_of_day - first_day, 1, OBSERVED_DAYS))
 
 
 def landmark_days(keys: Keys, week: Ints) -> Ints:
@@ -169,6 +195,22 @@ def at_risk(records: Records, as_of: int, horizons: tuple[int, ...] = HORIZONS) 
     activity, metrics = _before(records, as_of)
     student = np.unique(activity.student)
     return _at_risk(activity, metrics, records.calendar, student, np.full(len(student), as_of), horizons)
+
+
+def outcomes(records: Records, landmarks: pd.DataFrame, cut: int, horizons: tuple[int, ...] = HORIZONS) -> pd.DataFrame:
+    """Whether students became silent after landmarks that were looked at earlier.
+
+    Args:
+        records: active days of these students from before the first landmark on.
+        landmarks: columns student and day.
+        cut: facts from its midnight on are not used.
+        horizons: days.
+
+    Returns:
+        event_<h> for each horizon, as of `training_landmarks`, a row for each landmark.
+    """
+    activity, _ = _before(records, cut)
+    return pd.DataFrame(_outcomes(activity, records.calendar, landmarks, cut, horizons))
 
 
 def return_gaps(records: Records, cut: int, lookback_days: int) -> pd.DataFrame:

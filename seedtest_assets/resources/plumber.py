@@ -129,6 +129,32 @@ class Service:
         return PermanentFailure(f"the {self.name} service refused the request: {said}", _errors(problem))
 
 
+def configured(name: str) -> Service:
+    """The service whose settings are r_<name>_base_url, r_<name>_internal_token and r_<name>_timeout_secs.
+
+    Raises:
+        PermanentFailure: when it has no address.
+    """
+    prefix = f"r_{name.lower()}"
+    base_url, token, timeout = (
+        getattr(settings(), f"{prefix}_{part}") for part in ("base_url", "internal_token", "timeout_secs")
+    )
+    variable = f"{prefix}_base_url".upper()
+    if base_url is None:
+        raise PermanentFailure(
+            f"No {name} service is configured. Set {variable} and {f'{prefix}_internal_token'.upper()}, or start the "
+            "commands through ./run, which starts the services as child processes."
+        )
+    return Service(name, variable, base_url, token.get_secret_value() if token else None, timeout)
+
+
+def csv(frame: pd.DataFrame) -> bytes:
+    """A frame as the services read it: a header, nothing for what is not known."""
+    buffer = io.BytesIO()
+    pa.csv.write_csv(pa.Table.from_pandas(frame, preserve_index=False), buffer)
+    return buffer.getvalue()
+
+
 def _problem(response: httpx.Response) -> dict[str, Any]:
     said = {"status": response.status_code, "title": response.reason_phrase, "detail": response.text[:500]}
     return _document(response, "application/problem+json") or said
@@ -199,18 +225,8 @@ class IrtService(dg.ConfigurableResource[None]):
     Every method raises Unprocessable, with the service's reason, when the statistics cannot be done on these data.
     """
 
-    def _service(self) -> Service:
-        base_url, token = settings().r_irt_base_url, settings().r_irt_internal_token
-        if base_url is None:
-            raise PermanentFailure(
-                "No IRT service is configured. Set R_IRT_BASE_URL and R_IRT_INTERNAL_TOKEN, or start the commands "
-                "through ./run, which starts the services as child processes."
-            )
-        secret = token.get_secret_value() if token else None
-        return Service("IRT", "R_IRT_BASE_URL", base_url, secret, settings().r_irt_timeout_secs)
-
     def _post(self, path: str, fields: dict[str, Any], progress: Progress = lambda job: None) -> dict[str, Any]:
-        return self._service().run_job(path, json.dumps(fields).encode(), "application/json", {}, progress)
+        return configured("IRT").run_job(path, json.dumps(fields).encode(), "application/json", {}, progress)
 
     def calibrate(
         self,
@@ -241,7 +257,7 @@ class IrtService(dg.ConfigurableResource[None]):
         elif anchors is not None:
             result = self._post("/irt/calibrate", {"responses": _answers(answers)} | options, progress)
         else:
-            result = self._service().run_job("/irt/calibrate", _answers_csv(answers), "text/csv", options, progress)
+            result = configured("IRT").run_job("/irt/calibrate", csv(_sent(answers)), "text/csv", options, progress)
         return Calibration(result["fit_meta"], _by_item(result["item_params"]), pd.DataFrame(result["abilities"]))
 
     def score(
@@ -301,12 +317,6 @@ UNCERTAINTY = ["se_a", "se_b", "cov_ab"]
 
 def _sent(answers: pd.DataFrame) -> pd.DataFrame:
     return answers[["student_id", "item_id", "correct"]].assign(correct=answers["correct"].astype(int))
-
-
-def _answers_csv(answers: pd.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    pa.csv.write_csv(pa.Table.from_pandas(_sent(answers), preserve_index=False), buffer)
-    return buffer.getvalue()
 
 
 def _answered(answers: pd.DataFrame, items: pd.DataFrame) -> dict[str, Any]:
