@@ -88,6 +88,12 @@ class Week:
         return local_midnight(self.as_of_day - timedelta(days=days), self.timezone)
 
 
+def today(now: datetime | None = None) -> date:
+    """The local day of `now` (default: the clock); of a historical data set the day after SEEDTEST_DATA_END."""
+    day, end = local_day(now or datetime.now(UTC), settings().seedtest_timezone), settings().seedtest_data_end
+    return day if end is None else min(day, end + timedelta(days=1))
+
+
 def week_of_yesterday(now: datetime, timezone: str) -> date:
     """Monday of the week that contains yesterday: what a nightly run works on (Sunday's answers on Monday)."""
     return monday(local_day(now, timezone) - timedelta(days=1))

@@ -1,11 +1,13 @@
 """`seedtest`: everything a person does with the pipeline from a terminal."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from seedtest_assets.intake.writer import Count
+    from seedtest_assets.models.landmarks import Calendar
     from seedtest_assets.simulate import CohortSpec
 
 app = typer.Typer(
@@ -36,7 +39,7 @@ Without DATABASE_URL every command brings this checkout's own PostgreSQL.""",
     pretty_exceptions_show_locals=False,
 )
 evaluate_app = typer.Typer(
-    help="How good predictions are on answers that the models have not seen, beside naive ones.", no_args_is_help=True
+    help="How good predictions are on what the models have not seen, beside naive ones.", no_args_is_help=True
 )
 console = Console()
 
@@ -123,7 +126,7 @@ def intake() -> None:
 
     with _machine(services=False):
         count = take_in_exam_results(Database())
-        _observe(count)
+        _observe("attempt", count.metadata())
         console.print(_count_table(count))
 
 
@@ -210,6 +213,85 @@ def evaluate_irt_(
         _write(json_file, json.dumps(evaluation.document(), indent=2) + "\n")
 
 
+@evaluate_app.command("churn")
+def evaluate_churn_(
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet of attempts, as for import; default: the database's.")
+    ] = None,
+    train_until: Annotated[
+        datetime | None,
+        typer.Option(formats=DAY, help="First of the later days; default: 40 % of the days, at least 42, are later."),
+    ] = None,
+    horizons: Annotated[str, typer.Option(help="Days within which the silence may be over, by commas.")] = "7,14,28",
+    folds: Annotated[int, typer.Option(min=2, help="Folds of students.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the folds, the intervals and the permutations.")] = 1,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Draws of students behind the intervals; 0: none.")] = 500,
+    permutations: Annotated[int, typer.Option(min=1, help="Exchanges of students behind each ABROCA's p.")] = 999,
+    holidays: Annotated[
+        Path | None, typer.Option(help="With FILE: CSV or Parquet of days off, column date. Else: intake.holiday.")
+    ] = None,
+    skip_days_off: Annotated[
+        bool | None,
+        typer.Option(
+            "--skip-days-off/--count-days-off",
+            help="Days off do not count as idle; default: SURVIVAL_IDLE_SKIPS_HOLIDAYS.",
+        ),
+    ] = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            help="With FILE: CSV or Parquet of groups, student_id and a column for each attribute. "
+            "Else: intake.student_attribute."
+        ),
+    ] = None,
+    html_file: Annotated[Path | None, typer.Option("--html", help="Write a report with plots here.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers here, too.")] = None,
+) -> None:
+    """Predict who falls silent for 14 days, in later weeks and for students the model has never met.
+
+    Shown with 95 % intervals over students, for each horizon: AUC, Brier score and its skill over idle days alone,
+    calibration slope and intercept, ICI; and, where groups of students are known, whether the risk serves them alike.
+    """
+    from seedtest_assets.evaluation.churn import Protocol, evaluate_churn
+    from seedtest_assets.evaluation.churn_report import html_report
+    from seedtest_assets.evaluation.churn_summary import metadata, print_churn_evaluation
+    from seedtest_assets.evaluation.irt import NotEvaluable
+    from seedtest_assets.intake.files import UnreadableFile
+
+    if file is None and (holidays or attributes):
+        _give_up("--holidays and --attributes belong to a FILE; the database has tables of its own for them.")
+    protocol = Protocol(
+        train_until=train_until.date() if train_until else None,
+        horizons=_horizons(horizons),
+        folds=folds,
+        seed=seed,
+        bootstrap=bootstrap,
+        permutations=permutations,
+    )
+    with nullcontext() if file else _machine(services=False):
+        with _progress() as progress:
+            task = progress.add_task("reading", total=1.0)
+
+            def advance(what: str, done: float) -> None:
+                progress.update(task, description=what, completed=done)
+
+            try:
+                attempts, calendar, groups = _churn_facts(file, holidays, attributes, advance)
+                if skip_days_off is not None:
+                    calendar = replace(calendar, idle_skips_days_off=skip_days_off)
+                evaluation = evaluate_churn(attempts, protocol, calendar, groups, advance)
+            except (UnreadableFile, NotEvaluable) as error:
+                progress.stop()
+                _give_up(str(error))
+        if file is None:
+            _observe("survival_risk", metadata(evaluation))
+    print_churn_evaluation(console, evaluation)
+    if html_file is not None:
+        _write(html_file, html_report(evaluation))
+    if json_file is not None:
+        _write(json_file, json.dumps(evaluation.document(), indent=2) + "\n")
+
+
 @contextmanager
 def _machine(*, services: bool = True) -> Iterator[None]:
     """`local_machine`, migrated; what cannot be started or reached is said in one sentence."""
@@ -261,7 +343,7 @@ def _import(
     except UnreadableFile as error:
         progress.stop()
         _give_up(str(error))
-    _observe(count)
+    _observe("attempt", count.metadata())
     progress.console.print(_count_table(count))
 
 
@@ -273,9 +355,43 @@ def _answers(file: Path | None, item_column: str | None, progress: Callable[[str
     if file is None:
         return answers_of_database(Database(), item_column or "item_id")
     answers, refused = answers_of_file(file, item_column, lambda done: progress("reading", done))
+    _say_refused(refused)
+    return answers
+
+
+def _churn_facts(
+    file: Path | None, holidays: Path | None, attributes: Path | None, progress: Callable[[str, float], None]
+) -> "tuple[pd.DataFrame, Calendar, pd.DataFrame | None]":
+    """Attempts, days off and groups of students: of files, or of the database."""
+    from seedtest_assets.assets.records import days_off
+    from seedtest_assets.evaluation import churn
+    from seedtest_assets.models.landmarks import Calendar
+    from seedtest_assets.resources.database import Database
+    from seedtest_assets.settings import settings
+
+    if file is None:
+        database = Database()
+        return churn.attempts_of_database(database), days_off(database), churn.groups_of_database(database)
+    calendar = Calendar(idle_skips_days_off=settings().survival_idle_skips_holidays)
+    if holidays is not None:
+        calendar = replace(calendar, days_off=churn.days_off_of_file(holidays))
+    groups = None if attributes is None else churn.groups_of_file(attributes)
+    attempts, refused = churn.attempts_of_file(file, lambda done: progress("reading", done))
+    _say_refused(refused)
+    return attempts, calendar, groups
+
+
+def _say_refused(refused: "Counter[str]") -> None:
     for reason, number in refused.most_common():
         console.print(f"{number:,} rows left out: {reason}")
-    return answers
+
+
+def _horizons(text: str) -> tuple[int, ...]:
+    """Days, as the option gives them."""
+    days = {int(part) for part in text.split(",") if part.strip().isdecimal()}
+    if len(days) != text.count(",") + 1 or min(days) < 1:
+        raise typer.BadParameter(f"“{text}” are no different whole days; write for example 7,14,28")
+    return tuple(sorted(days))
 
 
 def _write(file: Path, text: str) -> None:
@@ -285,12 +401,12 @@ def _write(file: Path, text: str) -> None:
         _give_up(f"{file} cannot be written: {error.strerror}")
 
 
-def _observe(count: "Count") -> None:
-    """Report an intake on the asset `attempt`, where the UI shows it: counts, no ids."""
+def _observe(asset: str, metadata: dict[str, Any]) -> None:
+    """Report on an asset what no run of it has done, where the UI shows it: numbers, no ids."""
     import dagster as dg
 
     with dg.DagsterInstance.get() as instance:
-        instance.report_runless_asset_event(dg.AssetObservation("attempt", metadata=count.metadata()))
+        instance.report_runless_asset_event(dg.AssetObservation(asset, metadata=metadata))
 
 
 def _run(progress: Progress, first: date, last: date, *, resume: bool) -> None:

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
         default=date(2004, 1, 5), description="First weekly partition; a Monday, known without a database."
     )
     seedtest_data_end: date | None = Field(
-        default=None, description="Last day of a historical data set: 'today' for freshness checks."
+        default=None, description="Last day of a historical data set: 'today' for freshness checks and alerts."
     )
     seedtest_attempt_relation: str = Field(
         default="intake.attempt",

@@ -2,14 +2,15 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from seedtest_assets import tables
+from seedtest_assets import calendar, tables
 from seedtest_assets.local.postgres import EmbeddedPostgres
 from seedtest_assets.local.schema import migrate
 from seedtest_assets.local.services import RServices
@@ -96,6 +97,21 @@ def instance() -> Iterator[dg.DagsterInstance]:
     """A Dagster instance that ends with the test."""
     with dg.DagsterInstance.ephemeral() as ephemeral:
         yield ephemeral
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    """Set what time the calendar thinks it is."""
+
+    def stand_still(now: datetime) -> None:
+        class Standing(datetime):
+            @classmethod
+            def now(cls, tz=None):
+                return now.astimezone(tz)
+
+        monkeypatch.setattr(calendar, "datetime", Standing)
+
+    return stand_still
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,9 @@ A few hundred answers hardly say what c is: without a prior on it, and a stronge
 """
 PRIORS = {"Rasch": WEAK_PRIORS, "2PL": WEAK_PRIORS, "3PL": GUESSING_PRIORS}
 
+LEAST_ITEMS = 3
+"""Items that a calibration needs to tell discriminations apart."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -259,9 +262,10 @@ def _try(
 ) -> Tried:
     least = settings().mirt_min_responses
     enough = (answers["item_id"].value_counts() >= least).sum()
-    if not enough:
+    if enough < LEAST_ITEMS:
         what = {"first": "first attempts", "last": "last attempts", "all": "answers"}[settings().mirt_attempts]
-        reason = f"no item has {least} {what} in the last {settings().mirt_lookback_days} days yet"
+        days = settings().mirt_lookback_days
+        reason = f"fewer than {LEAST_ITEMS} items have {least} {what} in the last {days} days yet"
         return Tried(None, reason, {"answers": len(answers)}, refused=False)
     context.log.info(f"calibrating {enough} items on {len(answers)} answers")
     try:

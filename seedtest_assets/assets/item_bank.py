@@ -15,6 +15,7 @@ from seedtest_assets.assets import plots
 from seedtest_assets.assets.attempts import attempt
 from seedtest_assets.assets.common import (
     FRESH_DAILY,
+    LAST,
     OWNERS,
     Bank,
     bank_items,
@@ -33,8 +34,6 @@ from seedtest_assets.resources.database import Database, Rows, run_id
 from seedtest_assets.resources.plumber import IrtService, Unprocessable
 from seedtest_assets.settings import settings
 
-LAST = {"dagster/priority": "-1"}
-"""Of the steps that could run next, those that lead to a student's numbers come first."""
 BAND_NAMES = [
     f"below {BAND_EDGES[0]:g}",
     *(f"{low:g} to {high:g}" for low, high in pairwise(BAND_EDGES)),

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
@@ -106,6 +106,42 @@ def dif_forest(dif: pd.DataFrame) -> dg.MarkdownMetadataValue:
     axes.set_yticks(position, labels, fontsize=6)
     axes.set(xlabel="MH D-DIF, delta scale; left = harder for the group named")
     return _image(figure, "Differential item functioning")
+
+
+def calibration(record: dict[str, dict[str, Any]]) -> dg.MarkdownMetadataValue:
+    """What happened beside what was predicted, by tenths of the prediction.
+
+    Args:
+        record: of `models.track_record.track_record`.
+    """
+    figure = _figure(3.0 * len(record), 3.2)
+    for axes, (horizon, of) in zip(np.atleast_1d(figure.subplots(1, len(record))), record.items(), strict=True):
+        axes.axline((0, 0), slope=1, color="black", linewidth=0.6)
+        axes.plot(of["bins"]["prediction"], of["bins"]["happened"], color=PLAIN, marker="o", markersize=4)
+        slope = "slope not known yet" if of["slope"] is None else f"slope {of['slope']:.2f}, ICI {of['ici']:.3f}"
+        axes.set(title=f"{horizon} days: {slope}", xlabel="predicted", xlim=(0, 1), ylim=(0, 1))
+        axes.title.set_fontsize(9)
+        axes.set_aspect("equal")
+    figure.axes[0].set_ylabel("happened")
+    return _image(figure, "Published risks and what happened")
+
+
+def risks(rows: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """How many students have which risk, and the mean risk by idle days.
+
+    Args:
+        rows: columns horizon_days, risk, idle_days.
+    """
+    figure = _figure(7.0, 3.2)
+    spread, by_idle = figure.subplots(1, 2)
+    for horizon, some in rows.groupby("horizon_days"):
+        spread.hist(some["risk"], bins=np.linspace(0, 1, 21).tolist(), histtype="step", label=f"{horizon} days")
+        mean = some.groupby("idle_days")["risk"].mean()
+        by_idle.plot(mean.index, mean, marker="o", markersize=3, label=f"{horizon} days")
+    spread.set(xlabel="probability of 14 silent days", ylabel="students", yscale="symlog")
+    by_idle.set(xlabel="idle days so far", ylabel="mean risk", ylim=(0, 1))
+    by_idle.legend(fontsize=7)
+    return _image(figure, "Risks of the students, and by idle days")
 
 
 def _colours(flag: "pd.Series[bool]") -> list[str]:

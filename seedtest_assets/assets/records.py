@@ -27,7 +27,7 @@ class Known:
         records: what the landmarks are made from.
     """
 
-    users: pd.Index[str]
+    users: "pd.Index[str]"
     records: Records
 
 

@@ -1,5 +1,6 @@
 """One row per student and week, what all models said: weekly_kpi. Last in every job, and cheap."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -7,11 +8,13 @@ import sqlalchemy as sa
 from dagster import AssetExecutionContext
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import FRESH_DAILY, OWNERS, column_schema, single_run, weeks, window
+from seedtest_assets.assets.common import FRESH_DAILY, OWNERS, column_schema, local_date, single_run, weeks, window
+from seedtest_assets.assets.records import among, days_off
 from seedtest_assets.assets.weekly_metrics import weekly_metrics
 from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database, Rows, run_id
+from seedtest_assets.settings import settings
 
 INTERVAL_90 = 1.6448536269514722
 """Standard normal quantile of .95: the half width of a 90 % interval in standard errors."""
@@ -19,14 +22,14 @@ INTERVAL_90 = 1.6448536269514722
 
 @dg.asset(
     name="weekly_kpi",
-    deps=[weekly_metrics],
+    deps=[weekly_metrics, "survival_risk"],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=STEP_RETRIES,
     group_name="kpi",
     owners=OWNERS,
     kinds={"postgres"},
-    code_version="1",
+    code_version="2",
     freshness_policy=FRESH_DAILY,
     metadata=column_schema(tables.weekly_kpi),
 )
@@ -35,22 +38,40 @@ def weekly_kpi(context: AssetExecutionContext, database: Database) -> dg.Materia
 
     Numbers whose model has not spoken are NULL. Old readers find the same rows in the view public.weekly_kpi.
     """
+    return single_run([_write(database, week) for week in weeks(context)])
+
+
+def rejoin(database: Database, week: Week, users: Sequence[str]) -> int:
+    """Join just these students' rows again, from what their models say by now; returns the rows written."""
+    return _write(database, week, users)
+
+
+def _write(database: Database, week: Week, users: Sequence[str] | None = None) -> int:
     table = tables.weekly_kpi
-    written = []
-    for week in weeks(context):
-        result = database.replace(Rows(table, _joined(week), window(table, week)), week_start=week.start)
-        written.append(result[table.name])
-    return single_run(written)
+    rows = Rows(table, _joined(database, week, users), window(table, week) & among(table.c.user_id, users))
+    return database.replace(rows, week_start=week.start)[table.name]
 
 
-def _joined(week: Week) -> sa.Select[*tuple[Any, ...]]:
-    m = tables.weekly_metrics
+def _joined(database: Database, week: Week, users: Sequence[str] | None) -> sa.Select[*tuple[Any, ...]]:
+    """A row for every student of whom a model has spoken: a risk may be newer than the week's metrics."""
+    metrics, risk = tables.weekly_metrics, tables.survival_risk
+    m = sa.select(metrics).where(window(metrics, week), among(metrics.c.user_id, users)).subquery("m")
+    s = (
+        sa.select(risk)
+        .where(
+            window(risk, week),
+            risk.c.horizon_days == settings().metrics_churn_horizon_days,
+            among(risk.c.user_id, users),
+        )
+        .subquery("s")
+    )
     half_width = INTERVAL_90 * m.c.i_t_se
     provenance = sa.func.jsonb_strip_nulls(
         sa.func.jsonb_build_object(
             "i_t",
             _origin(
                 m.c.i_t,
+                m.c.run_id,
                 method=m.c.i_t_method,
                 se=m.c.i_t_se,
                 lower=m.c.i_t - half_width,
@@ -58,28 +79,58 @@ def _joined(week: Week) -> sa.Select[*tuple[Any, ...]]:
                 bank_run_id=m.c.bank_run_id,
             ),
             "e_t",
-            _origin(m.c.e_t, method=sa.literal("response_time_ratio"), n=m.c.e_t_n),
+            _origin(m.c.e_t, m.c.run_id, method=sa.literal("response_time_ratio"), n=m.c.e_t_n),
             "r_t",
-            _origin(m.c.r_t, method=sa.literal("beta_binomial"), n=m.c.r_t_n),
+            _origin(m.c.r_t, m.c.run_id, method=sa.literal("beta_binomial"), n=m.c.r_t_n),
             "a_t",
-            _origin(m.c.a_t, method=sa.literal("weighted_parts"), n=m.c.sessions),
+            _origin(m.c.a_t, m.c.run_id, method=sa.literal("weighted_parts"), n=m.c.sessions),
+            "s_churn",
+            _origin(
+                s.c.risk,
+                s.c.run_id,
+                method=sa.literal("landmark_logistic_") + s.c.model,
+                engine=s.c.engine,
+                trigger=s.c.trigger,
+                horizon_days=s.c.horizon_days,
+                lower=s.c.risk_lower,
+                upper=s.c.risk_upper,
+                as_of=s.c.as_of,
+                fit_run_id=s.c.fit_run_id,
+            ),
         )
     )
     return sa.select(
-        m.c.user_id,
-        m.c.week_start,
-        m.c.as_of,
+        sa.func.coalesce(m.c.user_id, s.c.user_id).label("user_id"),
+        sa.literal(week.start, sa.Date).label("week_start"),
+        sa.func.greatest(m.c.as_of, s.c.as_of).label("as_of"),
         m.c.i_t,
         m.c.e_t,
         m.c.r_t,
         m.c.a_t,
+        s.c.risk.label("s_churn"),
+        _churn_state(database, week, m, s).label("churn_state"),
         provenance.label("provenance"),
         sa.literal(run_id("weekly_kpi", week.start), sa.Uuid).label("run_id"),
-    ).where(m.c.week_start == week.start)
+    ).select_from(m.join(s, m.c.user_id == s.c.user_id, full=True))
 
 
-def _origin(value: sa.ColumnElement[Any], **facts: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def _churn_state(database: Database, week: Week, m: sa.Subquery, s: sa.Subquery) -> sa.ColumnElement[Any]:
+    """at_risk, or lapsed for whoever has been silent too long, whether or not a model has spoken."""
+    first = days_off(database).earliest_at_risk(week.as_of_day.toordinal())
+    longest = week.as_of_day.toordinal() - 1 - first
+    silent = local_date(m.c.as_of, week)
+    idle = sa.literal(week.as_of_day, sa.Date) - silent + m.c.idle_days
+    return sa.case(
+        (s.c.user_id.is_not(None), sa.literal("at_risk")),
+        (idle <= longest, sa.literal("at_risk")),
+        else_=sa.literal("lapsed"),
+    )
+
+
+def _origin(
+    value: sa.ColumnElement[Any], identity: sa.ColumnElement[Any], **facts: sa.ColumnElement[Any]
+) -> sa.ColumnElement[Any]:
     """JSON of a number's origin, or NULL where the number is."""
     pairs = [part for name, fact in facts.items() for part in (sa.literal(name), fact)]
-    described = sa.func.jsonb_build_object(*pairs, sa.literal("run_id"), tables.weekly_metrics.c.run_id)
+    described = sa.func.jsonb_build_object(*pairs, sa.literal("run_id"), identity)
     return sa.case((value.is_not(None), described))

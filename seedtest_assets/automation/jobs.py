@@ -4,6 +4,7 @@ import warnings
 
 import dagster as dg
 
+from seedtest_assets.assets.alerts import churn_alert
 from seedtest_assets.assets.item_bank import bank_health, item_dif, item_drift
 from seedtest_assets.assets.weekly_kpi import weekly_kpi
 from seedtest_assets.checks import LATEST
@@ -17,12 +18,12 @@ warnings.filterwarnings("ignore", message="Asset job metrics_job materializes as
 
 metrics_job = dg.define_asset_job(
     "metrics_job",
-    selection=dg.AssetSelection.assets(weekly_kpi, item_drift, item_dif, bank_health)
+    selection=dg.AssetSelection.assets(weekly_kpi, churn_alert, item_drift, item_dif, bank_health)
     .upstream()
     .required_multi_asset_neighbors()
     - dg.AssetSelection.checks(*LATEST),
-    description="The main path of one week: calibrate and score, features, weekly metrics, weekly KPI; and beside it "
-    "how the item bank holds up.",
+    description="The main path of one week: calibrate and score, features, weekly metrics, churn, weekly KPI; and "
+    "beside it alerts, and how the item bank holds up.",
 )
 
 freshness_job = dg.define_asset_job(

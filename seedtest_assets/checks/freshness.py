@@ -1,24 +1,19 @@
 """The plain question that freshness policies cannot ask of a partition: has the latest closed week rows?"""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
 import sqlalchemy as sa
 
 from seedtest_assets.assets.common import window
-from seedtest_assets.calendar import WEEK, Week, local_day, monday
+from seedtest_assets.calendar import WEEK, Week, monday, today
 from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database
-from seedtest_assets.settings import settings
 
 
 def latest_closed_week(now: datetime) -> Week:
     """The last week that is over: seen from `now`, or from the end of a historical data set (SEEDTEST_DATA_END)."""
-    today = local_day(now, settings().seedtest_timezone)
-    end = settings().seedtest_data_end
-    if end is not None:
-        today = min(today, end + timedelta(days=1))
-    return Week.of(monday(today) - WEEK, now=now)
+    return Week.of(monday(today(now)) - WEEK, now=now)
 
 
 def latest_closed_week_has_rows(table: sa.Table) -> dg.AssetChecksDefinition:

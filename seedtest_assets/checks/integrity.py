@@ -37,14 +37,15 @@ def dangling(database: Database, table: sa.Table, week: Week) -> dict[str, sa.Co
     Unique keys and required values are held by the table's own constraints. What crosses tables is not: replacing a
     week's calibration must not cascade, and attempts may be the application's own.
     """
-    attempt, bank = database.attempt.c, tables.mirt_fit_meta.c
+    attempt = database.attempt.c
     found: dict[str, sa.ColumnElement[bool]] = {}
     if "user_id" in table.c:
         answered = sa.exists().where(attempt.student_id == table.c.user_id, attempt.completed_at < week.as_of)
         found["user_id"] = ~answered
-    if "bank_run_id" in table.c:
-        known = sa.exists().where(bank.run_id == table.c.bank_run_id, bank.week_start <= week.start)
-        found["bank_run_id"] = table.c.bank_run_id.is_not(None) & ~known
+    for name, fit in (("bank_run_id", tables.mirt_fit_meta), ("fit_run_id", tables.survival_fit_meta)):
+        if name in table.c:
+            known = sa.exists().where(fit.c.run_id == table.c[name], fit.c.week_start <= week.start)
+            found[name] = table.c[name].is_not(None) & ~known
     return found
 
 
@@ -66,7 +67,7 @@ def keys_and_ranges(
         partitions_def=WEEKS,
         retry_policy=STEP_RETRIES,
         description=f"Every number of {table.fullname} lies in its column's range, none is NaN or infinite; students "
-        "have answers before as_of, calibrations exist and are not of a later week. "
+        "have answers before as_of, calibrations and fits exist and are not of a later week. "
         "Once the cause is mended, materialise the week anew: re-execution from the failure would only look again.",
     )
     def check(context: dg.AssetCheckExecutionContext, database: Database) -> dg.AssetCheckResult:

@@ -205,8 +205,7 @@ def evaluate_irt(
         Unprocessable: the service cannot calibrate a fold.
     """
     history = _history(answers, protocol)
-    fold_of_student = _folds(history, protocol)
-    fold = fold_of_student[history.student]
+    fold = fold_of_student(int(history.student.max()) + 1, protocol.folds, protocol.seed)[history.student]
     _require_items(history, fold, protocol)
     naive = _Naive(history, repeated=protocol.attempts == "all")
     predictions = {name: np.full(len(history), np.nan) for name in (IRT, *naive.names)}
@@ -247,12 +246,15 @@ def _index(values: "pd.Series[Any]") -> Ints:
     return np.unique(values.to_numpy(), return_inverse=True)[1].astype(np.int64)
 
 
-def _folds(history: History, protocol: Protocol) -> Ints:
-    """The fold of each student: equal parts of a shuffled list."""
-    n = int(history.student.max()) + 1
-    if n < protocol.folds:
-        raise NotEvaluable(f"{n} students cannot be divided into {protocol.folds} folds; give fewer (--folds).")
-    return np.asarray(np.random.default_rng([protocol.seed, 0]).permutation(n) % protocol.folds)
+def fold_of_student(students: int, folds: int, seed: int) -> Ints:
+    """The fold of each student: equal parts of a shuffled list, shape (students,).
+
+    Raises:
+        NotEvaluable: fewer students than folds.
+    """
+    if students < folds:
+        raise NotEvaluable(f"{students} students cannot be divided into {folds} folds; give fewer (--folds).")
+    return np.asarray(np.random.default_rng([seed, 0]).permutation(students) % folds)
 
 
 def _require_items(history: History, fold: Ints, protocol: Protocol) -> None:

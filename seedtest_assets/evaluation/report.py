@@ -1,6 +1,7 @@
 """An evaluation for a terminal: each method's metrics with intervals, and IRT's difference from the best naive one."""
 
 import math
+import re
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -29,8 +30,8 @@ def verdict(evaluation: Evaluation) -> str:
     found = evaluation.difference("log_loss")
     naive = f"“{evaluation.best_naive}”, the best naive method"
     if math.isnan(found.low):
-        return f"{IRT} against {naive}: log-loss {_signed(found.value)}, without an interval."
-    by = f"log-loss {_signed(found.value)} [{_signed(found.low)}, {_signed(found.high)}]"
+        return f"{IRT} against {naive}: log-loss {signed_number(found.value)}, without an interval."
+    by = f"log-loss {signed_number(found.value)} [{signed_number(found.low)}, {signed_number(found.high)}]"
     if found.high < 0:
         return f"{IRT} predicts better than {naive}: {by}."
     if found.low > 0:
@@ -71,15 +72,22 @@ def _table(evaluation: Evaluation) -> Table:
 
 def cell(estimate: Estimate, *, signed: bool = False) -> str:
     """A number with its interval below it, if it has one."""
-    number = _signed if signed else _unsigned
+    number = signed_number if signed else plain_number
     if math.isnan(estimate.low):
         return number(estimate.value)
     return f"{number(estimate.value)}\n{number(estimate.low)}{'…' if signed else '–'}{number(estimate.high)}"
 
 
-def _unsigned(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1) if value < 1 else f"{value:.3f}"
+def plain_number(value: float) -> str:
+    """A number with three decimals."""
+    return _short(f"{value:.3f}")
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("0.", ".", 1).replace("-", "−")
+def signed_number(value: float, digits: int = 3) -> str:
+    """A number with its sign."""
+    return _short(f"{value:+.{digits}f}")
+
+
+def _short(number: str) -> str:
+    """Without the 0 before the point, and with a minus that is one."""
+    return re.sub(r"(?<![0-9])0\.", ".", number).replace("-", "−")

@@ -48,7 +48,7 @@ class RService:
         return f"{self.prefix}_INTERNAL_TOKEN"
 
 
-SERVICES = (RService("irt", "R_IRT"),)
+SERVICES = (RService("irt", "R_IRT"), RService("forecast", "R_FORECAST"))
 
 
 @dataclass(frozen=True)

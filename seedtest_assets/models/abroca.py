@@ -37,9 +37,8 @@ def abroca(
         permutations: permutations of `group`; p is (1 + those with an area as large) / (1 + those with an area).
         random: where they come from.
     """
-    order = np.argsort(-score, kind="stable")
+    order, threshold = _ordered(score)
     happened, student = happened[order], student[order]
-    threshold = np.flatnonzero(np.diff(score[order], append=-np.inf))  # the last row of each distinct score
 
     def area(group: Bools) -> float:
         return _area(*(_roc(happened, group[student] == side, threshold) for side in (True, False)))
@@ -50,6 +49,18 @@ def abroca(
     by_chance = np.array([area(random.permutation(group)) for _ in range(permutations)])
     by_chance = by_chance[~np.isnan(by_chance)]
     return Abroca(value, float((1 + np.sum(by_chance >= value - 1e-12)) / (1 + len(by_chance))))
+
+
+def roc(score: Floats, happened: Bools) -> tuple[Floats, Floats]:
+    """False and true positive rates at each distinct score, from (0, 0) to (1, 1); NaN without one of the outcomes."""
+    order, threshold = _ordered(score)
+    return _roc(happened[order], np.ones(len(score), bool), threshold)
+
+
+def _ordered(score: Floats) -> tuple[Ints, Ints]:
+    """The order from the highest score on, and the last place of each distinct score in it."""
+    order = np.argsort(-score, kind="stable")
+    return order, np.flatnonzero(np.diff(score[order], append=-np.inf))
 
 
 def _roc(happened: Bools, member: Bools, threshold: Ints) -> tuple[Floats, Floats]:

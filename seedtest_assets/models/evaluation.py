@@ -71,17 +71,17 @@ def auc(prediction: Floats, outcomes: Outcomes, weights: Floats) -> Floats:
 def log_loss(prediction: Floats, outcomes: Outcomes, weights: Floats) -> Floats:
     """Mean of -log P(what happened), nats per answer (Good 1952)."""
     happened = np.where(outcomes.correct, prediction, 1 - prediction)
-    return _mean(-np.log(np.maximum(happened, LOG_FLOOR)), outcomes, weights)
+    return mean(-np.log(np.maximum(happened, LOG_FLOOR)), outcomes, weights)
 
 
 def brier(prediction: Floats, outcomes: Outcomes, weights: Floats) -> Floats:
     """Mean squared distance of the probability from the outcome, 0 or 1 (Brier 1950)."""
-    return _mean((prediction - outcomes.correct) ** 2, outcomes, weights)
+    return mean((prediction - outcomes.correct) ** 2, outcomes, weights)
 
 
 def accuracy(prediction: Floats, outcomes: Outcomes, weights: Floats) -> Floats:
     """Share of answers that are right where P >= .5 and wrong where P < .5."""
-    return _mean((prediction >= 0.5) == outcomes.correct, outcomes, weights)
+    return mean((prediction >= 0.5) == outcomes.correct, outcomes, weights)
 
 
 def calibration_error(prediction: Floats, outcomes: Outcomes, weights: Floats) -> Floats:
@@ -99,7 +99,8 @@ def calibration_error(prediction: Floats, outcomes: Outcomes, weights: Floats) -
     return np.asarray(np.abs(gaps).sum(axis=0) / (np.bincount(outcomes.student) @ weights))
 
 
-def _mean(values: Floats | Bools, outcomes: Outcomes, weights: Floats) -> Floats:
+def mean(values: Floats | Bools, outcomes: Outcomes, weights: Floats) -> Floats:
+    """Mean of a number that each answer has, shape (n,), by replicate."""
     return np.asarray(
         (np.bincount(outcomes.student, weights=values) @ weights) / (np.bincount(outcomes.student) @ weights)
     )
@@ -136,16 +137,16 @@ class Scores:
     def estimate(self, method: str, metric: str) -> Estimate:
         """A method's metric; its interval keeps to [0, 1] where the metric does."""
         values = self.by_method[method][metric]
-        found = _basic_interval(values)
+        found = basic_interval(values)
         highest = np.inf if metric == "log_loss" else 1.0
         return Estimate(found.value, max(found.low, 0.0), min(found.high, highest))
 
     def difference(self, method: str, other: str, metric: str) -> Estimate:
         """The metric of a method minus that of another, over the same replicates."""
-        return _basic_interval(self.by_method[method][metric] - self.by_method[other][metric])
+        return basic_interval(self.by_method[method][metric] - self.by_method[other][metric])
 
 
-def _basic_interval(values: Floats) -> Estimate:
+def basic_interval(values: Floats) -> Estimate:
     """The basic bootstrap interval, 2 t - (quantiles of t*) (Davison & Hinkley 1997, eq. 5.6).
 
     Unlike the quantiles themselves it takes the bootstrap's own bias off, which matters for the calibration error:
@@ -156,6 +157,12 @@ def _basic_interval(values: Floats) -> Estimate:
         return Estimate(float(value), np.nan, np.nan)
     low, high = np.nanquantile(replicates, [0.025, 0.975])
     return Estimate(float(value), float(2 * value - high), float(2 * value - low))
+
+
+def student_weights(n_students: int, replicates: int, random: np.random.Generator) -> Floats:
+    """Ones for the sample, then for each replicate how often a student is drawn; (n_students, 1 + replicates)."""
+    drawn = random.multinomial(n_students, np.full(n_students, 1 / n_students), size=replicates).T
+    return np.concatenate([np.ones((n_students, 1)), drawn], axis=1)
 
 
 def score_predictions(
@@ -174,9 +181,7 @@ def score_predictions(
         random: where the replicates come from.
         progress: called with the share of the work that is done.
     """
-    n = outcomes.n_students
-    drawn = random.multinomial(n, np.full(n, 1 / n), size=replicates).T
-    weights = np.concatenate([np.ones((n, 1)), drawn], axis=1)
+    weights = student_weights(outcomes.n_students, replicates, random)
     scores: dict[str, dict[str, Floats]] = {}
     for done, (method, prediction) in enumerate(predictions.items(), start=1):
         scores[method] = {name: metric(prediction, outcomes, weights) for name, metric in METRICS.items()}

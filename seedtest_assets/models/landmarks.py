@@ -187,10 +187,10 @@ def at_risk(records: Records, as_of: int, horizons: tuple[int, ...] = HORIZONS) 
     """All students who are at risk at `as_of`: active before, idle for fewer than 14 days.
 
     Returns:
-        Columns student; day, the landmark; idle; due, days until the event if the silence goes on (14 - idle,
-        and more where days off do not count); weekday, 1 (Monday) to 7; COVARIATES, of the newest metrics
-        with as_of_day <= day, NaN where unknown; holidays_<h>: days off from `day` on in the h days, or fewer
-        when h <= 14 and the silence is over earlier. Sorted by student and day.
+        Columns student; day, the landmark; active, the last active day; idle; due, days until the event if the silence
+        goes on (14 - idle, and more where days off do not count); weekday, 1 (Monday) to 7; COVARIATES, of the
+        newest metrics with as_of_day <= day, NaN where unknown; holidays_<h>: days off from `day` on in the h
+        days, or fewer when h <= 14 and the silence is over earlier. Sorted by student and day.
     """
     activity, metrics = _before(records, as_of)
     student = np.unique(activity.student)
@@ -273,6 +273,7 @@ def _at_risk(
         {
             "student": student,
             "day": day,
+            "active": active,
             "idle": idle,
             "due": due,
             "weekday": weekday(day),

@@ -38,7 +38,8 @@ def fit_cox(gaps: pd.DataFrame) -> dict[str, Any]:
         status ("fitted", "too few events": fewer than FEWEST returns or students, "no covariate": all are constant,
         or "not converged"), n (gaps), n_students, events, dropped (constant covariates), and, None unless
         fitted, names, coef, hr, se, p, covariates (how they were standardised), concordance, and ph_test: columns
-        name, chisq, df, p, whose last row is GLOBAL.
+        name, chisq, df, p, whose last row is GLOBAL. Concordance is None without a pair, chisq and p where the data
+        cannot be tested.
     """
     scales = {name: scale for name in COVARIATES if (scale := covariate_scale(gaps[name].to_numpy(dtype=float)))}
     students, student = np.unique(gaps["student"].to_numpy(), return_inverse=True)
@@ -67,14 +68,18 @@ def fit_cox(gaps: pd.DataFrame) -> dict[str, Any]:
         "se": fit.se.tolist(),
         "p": np.asarray(2 * norm.sf(np.abs(fit.coefficients) / fit.se)).tolist(),
         "covariates": scales,
-        "concordance": concordance(scores(x, fit.coefficients), times),
+        "concordance": _known(concordance(scores(x, fit.coefficients), times)),
         "ph_test": {
             "name": [*scales, "GLOBAL"],
-            "chisq": fit.proportionality.tolist(),
+            "chisq": [_known(value) for value in fit.proportionality],
             "df": df.tolist(),
-            "p": np.asarray(chi2.sf(fit.proportionality, df)).tolist(),
+            "p": [_known(value) for value in np.asarray(chi2.sf(fit.proportionality, df))],
         },
     }
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 @dataclass(frozen=True)
@@ -243,7 +248,10 @@ def _score_residuals(at: _RiskSets, x: Floats, times: Times) -> Floats:
 
 
 def _proportionality(at: _RiskSets, times: Times) -> Floats:
-    """Score statistics of x g(t) beside x, with g the Kaplan-Meier estimate of an event before t, centred."""
+    """Score statistics of x g(t) beside x, with g the Kaplan-Meier estimate of an event before t, centred.
+
+    NaN where all events come at one time, or are too few to tell x g(t) from x.
+    """
     one = np.ones(len(times.event))
     deaths = times.at_event(one, one[:, None])[:, 0]
     surviving = np.cumprod(1 - deaths / times.at_risk(one, one[:, None])[:, 0])
@@ -253,6 +261,8 @@ def _proportionality(at: _RiskSets, times: Times) -> Floats:
     score = np.concatenate([np.zeros(k), g @ at.score])
     blocks = [np.einsum("t,tij->ij", g**power, at.information) for power in (0, 1, 2)]
     information = np.block([[blocks[0], blocks[1]], [blocks[1], blocks[2]]])
+    if not np.linalg.cond(information) < ILL_CONDITIONED:
+        return np.full(k + 1, np.nan)
 
     def statistic(tested: list[int]) -> float:
         some = [*range(k), *(k + j for j in tested)]

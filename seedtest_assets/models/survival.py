@@ -25,8 +25,11 @@ HorizonModel = dict[str, Any]
 FEWEST = 10
 """Events, landmarks without one, and students that a fit needs."""
 
-PRIOR_SD = 2.5
-"""Of every coefficient but the intercept, around 0: weak, but separated data keep a maximum."""
+IDLE_PRIOR_SD = 2.5
+"""Of an idle day's coefficient, around 0: weak, but separated data keep a maximum."""
+
+PRIOR_SD = 0.1
+"""Of the other coefficients: where data are few, idle days speak alone (benchmarks/churn compares it with others)."""
 
 TAIL = 0.05
 """Probability left out on each side of an interval."""
@@ -134,8 +137,7 @@ def _fit_horizon(landmarks: pd.DataFrame, horizon: int) -> HorizonModel:
     design = _describe(rows, horizon)
     found: dict[str, HorizonModel] = {}
     for name, terms in (("recency", _recency_terms(design)), ("full", design["terms"])):
-        prior_sd = np.array([np.inf, *np.full(len(terms) - 1, PRIOR_SD)])
-        fit = fit_logistic(_design(rows, design, terms), y, student, prior_sd)
+        fit = fit_logistic(_design(rows, design, terms), y, student, _prior_sd(design, terms))
         parameters = {"coefficients": fit.coefficients.tolist(), "covariance": fit.covariance.tolist()}
         found[name] = {"terms": terms, **(parameters if fit.converged else nothing)}
     status = {"status": "fitted" if fit.converged else "not converged", "iterations": fit.iterations}
@@ -162,14 +164,19 @@ def _describe(rows: pd.DataFrame, horizon: int) -> HorizonModel:
     return {**design, "terms": terms, "dropped": dropped}
 
 
+def _prior_sd(design: HorizonModel, terms: list[str]) -> Floats:
+    recency = _recency_terms(design)
+    return np.array([np.inf, *np.where(np.isin(terms[1:], recency), IDLE_PRIOR_SD, PRIOR_SD)])
+
+
 def covariate_scale(values: Floats) -> dict[str, Any] | None:
-    """Median, then mean and sd of the values with the median for the missing, or None for a constant."""
+    """Median, mean and sd of the known values, and whether any is missing, or None for a constant."""
     missing = np.isnan(values)
-    if missing.all() or np.ptp(values[~missing]) == 0:
+    known = values[~missing]
+    if len(known) == 0 or np.ptp(known) == 0:
         return None
-    median = float(np.median(values[~missing]))
-    filled = np.where(missing, median, values)
-    return {"median": median, "mean": float(filled.mean()), "sd": float(filled.std()), "missing": bool(missing.any())}
+    numbers = {"median": np.median(known), "mean": known.mean(), "sd": known.std()}
+    return {name: float(number) for name, number in numbers.items()} | {"missing": bool(missing.any())}
 
 
 def standardise(values: Floats, scale: dict[str, Any]) -> Floats:
@@ -218,8 +225,10 @@ class LogisticFit:
 
     Attributes:
         coefficients: mode of the posterior, shape (terms,).
-        covariance: sandwich of the inverse information (with the prior) around the students' summed scores (without),
-            times G / (G - 1) for G students (Liang & Zeger 1986), shape (terms, terms).
+        covariance: sandwich of the inverse information around the students' summed scores, times G / (G - 1) for G
+            students (Liang & Zeger 1986), and the prior's precision, shape (terms, terms). The prior is in the
+            information, which pulls estimates towards 0; among the scores it stands for that bias, squared and averaged
+            over the prior. When rows do not depend on each other, this is the posterior covariance.
         iterations: Newton steps.
         converged: whether the mode was reached; otherwise the covariance is NaN.
     """
@@ -269,7 +278,7 @@ def fit_logistic(x: Floats, y: Floats, student: Ints, prior_sd: Floats) -> Logis
     n_students = int(student.max()) + 1
     scores = np.array([np.bincount(student, weights=row * (y - p), minlength=n_students) for row in x])
     bread = np.linalg.inv(_information(x, p, precision))
-    covariance = bread @ (scores @ scores.T) @ bread * n_students / (n_students - 1)
+    covariance = bread @ (scores @ scores.T * n_students / (n_students - 1) + np.diag(precision)) @ bread
     return LogisticFit(coefficients, (covariance + covariance.T) / 2, iterations, converged)
 
 

@@ -44,7 +44,7 @@ class ForecastService(dg.ConfigurableResource[None]):
         Raises:
             Unprocessable: a landmark or a gap is impossible; the message names field and row.
         """
-        risk = self._post("/survival/fit", landmarks.drop(columns="day"), progress)
+        risk = self._post("/survival/fit", landmarks.drop(columns=["day", "active"]), progress)
         cox = self._post("/survival/cox", gaps, progress)
         return SurvivalFit(risk["engine"], risk["risk_model"], cox["cox"])
 

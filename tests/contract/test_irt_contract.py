@@ -2,79 +2,32 @@
 
 import json
 
-import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from openapi_core import Config, OpenAPI
-from openapi_core.datatypes import RequestParameters
 from openapi_schema_validator import OAS30Validator
-from werkzeug.datastructures import Headers, ImmutableMultiDict
 
 from seedtest_assets.assets.irt import WEAK_PRIORS
 from seedtest_assets.resources import plumber
 from seedtest_assets.resources.plumber import Unprocessable
 from seedtest_assets.settings import settings
-
-
-class Request:
-    """An httpx request as openapi-core reads it."""
-
-    def __init__(self, request: httpx.Request) -> None:
-        url = request.url
-        self.host_url = f"{url.scheme}://{url.host}:{url.port}"
-        self.path = url.path
-        self.method = request.method.lower()
-        self.content_type = request.headers.get("Content-Type", "")
-        self.body = request.content
-        self.parameters = RequestParameters(
-            query=ImmutableMultiDict(url.params.multi_items()), header=Headers(request.headers.multi_items())
-        )
-
-
-class Response:
-    """An httpx response as openapi-core reads it."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.status_code = response.status_code
-        self.content_type = response.headers.get("Content-Type", "")
-        self.headers = Headers(response.headers.multi_items())
-        self.data = response.content
+from tests.contract.openapi import Request, Response, client, contract_of, document_of, hold_to
 
 
 @pytest.fixture(scope="module")
 def http(irt_server):
-    token = {"Authorization": f"Bearer {irt_server['R_IRT_INTERNAL_TOKEN']}"}
-    with httpx.Client(base_url=irt_server["R_IRT_BASE_URL"], headers=token, timeout=60) as client:
-        yield client
+    with client(irt_server, "R_IRT") as http:
+        yield http
 
 
 @pytest.fixture(scope="module")
 def document(http):
-    return http.get("/openapi.json").raise_for_status().json()
+    return document_of(http)
 
 
 @pytest.fixture(scope="module")
-def contract(http, document):
-    media_types = {"text/csv": bytes.decode, "application/problem+json": json.loads}
-    served = document | {"servers": [{"url": str(http.base_url)}]}
-    return OpenAPI.from_dict(served, config=Config(extra_media_type_deserializers=media_types))
-
-
-@pytest.fixture
-def exchanged(irt_service, monkeypatch):
-    """Every request of the client and the answer it got."""
-    seen = []
-    send = httpx.Client.send
-
-    def listen(self, request, **options):
-        response = send(self, request, **options)
-        response.read()
-        seen.append((request, response))
-        return response
-
-    monkeypatch.setattr(httpx.Client, "send", listen)
-    return seen
+def contract(http):
+    return contract_of(http)
 
 
 @pytest.fixture(scope="module")
@@ -97,13 +50,6 @@ ITEMS = pd.DataFrame(
     | {"se_a": 0.1, "se_b": 0.1, "cov_ab": 0.0}
 )
 SCALE = {"mean": 0.0, "sd": 1.0}, {"n": 61, "min": -6, "max": 6}
-
-
-def hold_to(contract, exchanged):
-    assert exchanged
-    for request, response in exchanged:
-        contract.validate_request(Request(request))
-        contract.validate_response(Request(request), Response(response))
 
 
 def test_calibrate_and_its_answer_are_as_the_contract_says(contract, exchanged, irt_service, answers):
@@ -251,7 +197,7 @@ def test_a_refusal_is_a_problem_document_as_the_contract_says(document, contract
 
 
 def test_a_key_used_for_another_request_is_a_conflict(document, contract, http, answers):
-    parts = {"content": plumber._answers_csv(answers), "type": "text/csv", "key": "mine"}
+    parts = {"content": plumber.csv(plumber._sent(answers)), "type": "text/csv", "key": "mine"}
     first = http.send(request_of(http, "POST", "/irt/calibrate", **parts))
     again = http.send(request_of(http, "POST", "/irt/calibrate", **parts))
     assert (first.status_code, again.json()["id"]) == (202, first.json()["id"])
@@ -271,7 +217,7 @@ def test_a_json_request_is_as_good_as_csv(contract, http, answers):
     as_csv = http.post(
         "/irt/calibrate",
         params={"options": json.dumps(options)},
-        content=plumber._answers_csv(answers),
+        content=plumber.csv(plumber._sent(answers)),
         headers=prefer | {"Content-Type": "text/csv"},
     )
     for response in (as_json, as_csv):

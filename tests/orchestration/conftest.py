@@ -1,14 +1,13 @@
 """A small simulated cohort in the real database, and the main job on it."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from seedtest_assets import calendar, tables
+from seedtest_assets import tables
 from seedtest_assets.intake.files import import_file
 from seedtest_assets.local.home import CHECKOUT
 from seedtest_assets.local.postgres import EmbeddedPostgres
@@ -16,8 +15,6 @@ from seedtest_assets.resources.database import Database
 from seedtest_assets.settings import settings
 from seedtest_assets.simulate import write_cohort
 from tests.orchestration.cohort import EVERY_WEEK, OUTPUTS, SPEC, MainJob, forget
-
-Clock = Callable[[datetime], None]
 
 
 @pytest.fixture(scope="session")
@@ -66,21 +63,6 @@ def fresh(cohort: Database, instance: dg.DagsterInstance) -> MainJob:
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries as many as ever, without the wait between them."""
     monkeypatch.setattr(dg.RetryPolicy, "calculate_delay", lambda self, attempt: 0.0)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Set what time the calendar thinks it is."""
-
-    def stand_still(now: datetime) -> None:
-        class Standing(datetime):
-            @classmethod
-            def now(cls, tz=None):
-                return now.astimezone(tz)
-
-        monkeypatch.setattr(calendar, "datetime", Standing)
-
-    return stand_still
 
 
 @pytest.fixture

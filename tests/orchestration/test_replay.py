@@ -14,9 +14,10 @@ from tests.orchestration.cohort import EVERY_WEEK, OUTPUTS, SPEC, checked, check
 WEEK = timedelta(weeks=1)
 
 
-WEEKLY = [table for table in OUTPUTS if {"week_start", "date"} & set(table.c.keys())]
+CHURN = {"survival_fit_meta", "survival_risk", "churn_alert"}  # this cohort is too young for them at first
+WEEKLY = [table for table in OUTPUTS if {"week_start", "date"} & set(table.c.keys()) and table.name not in CHURN]
 OF_CALIBRATIONS = [
-    table for table in OUTPUTS if "run_id" in table.c and table not in WEEKLY and table.name != "item_dif"
+    table for table in OUTPUTS if "run_id" in table.c and table not in WEEKLY and table.name not in {"item_dif", *CHURN}
 ]
 
 
@@ -133,7 +134,7 @@ def test_a_week_without_any_answer_leaves_no_row_and_succeeds(cohort, fresh):
     assert {checksum(cohort, table).split(" ")[0] for table in OUTPUTS if table.name != "fit_attempt"} == {"0"}
     calibrated = checked(result)["mirt_ability", "calibration_converged"]
     assert (calibrated.passed, calibrated.severity.value) == (False, "WARN")
-    assert "no item has 20 first attempts" in calibrated.description
+    assert "fewer than 3 items have 20 first attempts" in calibrated.description
 
 
 def test_a_silent_week_keeps_the_abilities_of_its_window_and_counts_no_answer(cohort, fresh):

@@ -61,7 +61,7 @@ def state(records, student, days, day, horizons):
     if idle >= SILENT:
         return None
     due = silence_ends(before[-1], calendar) - day
-    row = {"student": student, "day": day, "idle": idle, "due": due, "weekday": (day - 1) % 7 + 1}
+    row = {"student": student, "day": day, "active": before[-1], "idle": idle, "due": due, "weekday": (day - 1) % 7 + 1}
     row |= covariates(records.metrics, student, day)
     for horizon in horizons:
         window = min(horizon, due) if horizon <= SILENT else horizon

@@ -46,6 +46,7 @@ GRAPH = {
     "bank_health": ("irt", {"attempt", "mirt_item_params", "mirt_ability"}),
     "features_topic_daily": ("features", {"attempt", "mirt_ability"}),
     "weekly_metrics": ("metrics", {"attempt", "mirt_ability", "features_topic_daily"}),
+    "churn_alert": ("churn", {"survival_risk"}),
     "weekly_kpi": ("kpi", {"weekly_metrics"}),
 }
 MATERIALISED = [name for name in GRAPH if name != "attempt"]
@@ -131,11 +132,13 @@ def test_only_the_fit_tables_may_be_skipped(graph):
     assert mirt.op.pool == "r_irt"
 
 
-@pytest.mark.parametrize("name", ["item_drift", "item_dif", "bank_health"])
-def test_what_judges_the_bank_waits_for_students_numbers_and_stops_none(graph, name):
+@pytest.mark.parametrize(
+    ("name", "pool"), [("item_drift", "r_irt"), ("item_dif", "r_irt"), ("bank_health", None), ("churn_alert", None)]
+)
+def test_what_leads_to_no_students_numbers_waits_for_those_that_do_and_stops_none(graph, name, pool):
     assert not graph.get(dg.AssetKey(name)).child_keys
     assert node(graph, name).assets_def.op.tags["dagster/priority"] == "-1"
-    assert (node(graph, name).assets_def.op.pool == "r_irt") == (name != "bank_health")
+    assert node(graph, name).assets_def.op.pool == pool
 
 
 def test_every_derived_table_has_one_owner():
@@ -166,6 +169,7 @@ def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph)
         ("item_drift", "no_item_drift"): False,
         ("item_dif", "no_dif"): False,
         ("bank_health", "bank_serves_students"): False,
+        ("churn_alert", "alerts_delivered"): False,
         **{(name, "latest_closed_week_has_rows"): False for name in weekly},
     }
 
@@ -187,7 +191,7 @@ def test_jobs_and_schedules_are_those_of_the_cadence():
     assert job.partitions_def == node(definitions().resolve_asset_graph(), "weekly_kpi").partitions_def
     assert {key.name for key in job.asset_layer.asset_graph.asset_check_keys} == {
         *("keys_and_ranges", "item_parameters_in_range", "calibration_converged", "on_reference_scale"),
-        *("items_fit", "no_item_drift", "no_dif", "bank_serves_students"),
+        *("items_fit", "no_item_drift", "no_dif", "bank_serves_students", "alerts_delivered"),
     }
     assert job.executor_def.name == "in_process"
 

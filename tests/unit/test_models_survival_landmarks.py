@@ -17,7 +17,9 @@ from seedtest_assets.models.landmarks import (
     Records,
     at_risk,
     landmark_days,
+    outcomes,
     return_gaps,
+    session_rate,
     student_keys,
     training_landmarks,
 )
@@ -221,6 +223,28 @@ def test_days_off_do_not_count_as_idle_when_so_configured():
     rows = training_landmarks(records([(0, 0), (0, 30)], days_off=range(31, 41), skips=True), CUT, 80)
     after = rows[rows["day"] > MONDAY + 30]
     assert (after["event_7"] == (after["day"] + 7 >= MONDAY + 55)).all()
+
+
+@given(DAYS_OFF, st.booleans(), st.integers(1, 60), st.integers(1, SILENT_DAYS - 1))
+def test_who_is_idle_for_so_long_and_still_at_risk_is_a_range_of_last_active_days(off, skips, landmark, least):
+    calendar = records([], days_off=off, skips=skips, students=1).calendar
+    earliest, latest = calendar.earliest_at_risk(MONDAY + landmark), calendar.latest_idle(MONDAY + landmark, least)
+    for active in range(MONDAY - 40, MONDAY + landmark):
+        idle = calendar.idle(np.array([active]), np.array([MONDAY + landmark]))[0]
+        assert (idle < SILENT_DAYS) == (active >= earliest)
+        assert (idle >= least) == (active <= latest)
+
+
+@given(HISTORIES, st.integers(30, DAYS))
+def test_outcomes_of_given_landmarks_are_those_of_training(history, cut):
+    rows = training_landmarks(history, MONDAY + cut, 60)
+    found = outcomes(history, rows[["student", "day"]], MONDAY + cut)
+    pd.testing.assert_frame_equal(found, rows[list(found.columns)])
+
+
+def test_sessions_count_per_day_that_the_student_was_there():
+    rate = session_rate(np.array([3.0, 3.0, 28.0, 1.0]), np.full(4, 100), np.array([97, 10, 72, 100]))
+    assert rate.tolist() == [1.0, 3 / 28, 1.0, 1.0]
 
 
 def test_nobody_and_one_student():

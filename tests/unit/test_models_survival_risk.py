@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from seedtest_assets.models.landmarks import COVARIATES, HORIZONS
-from seedtest_assets.models.survival import FEWEST, PRIOR_SD, fit_logistic, fit_risk, predict_risk
+from seedtest_assets.models.survival import FEWEST, IDLE_PRIOR_SD, PRIOR_SD, fit_logistic, fit_risk, predict_risk
 
 
 def landmarks(n_students=200, each=5, seed=0, **columns):
@@ -40,8 +40,7 @@ def by_hand(rows, horizon):
     for level in sorted(rows["idle"].unique())[1:]:
         columns[f"idle_{level}"] = (rows["idle"] == level).astype(float)
     for name in COVARIATES:
-        filled = rows[name].fillna(rows[name].median())
-        z = (filled - filled.mean()) / filled.std(ddof=0)
+        z = (rows[name].fillna(rows[name].median()) - rows[name].mean()) / rows[name].std(ddof=0)
         columns[name] = z
         if rows[name].isna().any():
             columns[f"{name}_missing"] = rows[name].isna().astype(float)
@@ -60,23 +59,24 @@ def test_the_fit_is_the_posterior_mode_of_the_worded_design(horizon):
     used = rows[rows["due"] <= horizon]
     terms, x = by_hand(used, horizon)
     assert model["terms"] == terms
+    precision = np.array([0] + [(IDLE_PRIOR_SD if term[:5] == "idle_" else PRIOR_SD) ** -2 for term in terms[1:]])
     y = used[f"event_{horizon}"].to_numpy()
     assert (model["n"], model["events"], model["n_students"]) == (len(y), y.sum(), used["student"].nunique())
 
     def loss(b):
         logit = x @ b
-        penalty = b[1:] @ b[1:] / (2 * PRIOR_SD**2)
-        gradient = x.T @ (expit(logit) - y) + np.append(0, b[1:]) / PRIOR_SD**2
-        return np.sum(np.logaddexp(0, logit) - y * logit) + penalty, gradient
+        gradient = x.T @ (expit(logit) - y) + precision * b
+        return np.sum(np.logaddexp(0, logit) - y * logit) + precision @ b**2 / 2, gradient
 
     best = minimize(loss, np.zeros(len(terms)), jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 5000})
     np.testing.assert_allclose(model["coefficients"], best.x, atol=1e-7)
 
     p = expit(x @ best.x)
-    bread = np.linalg.inv((x.T * (p * (1 - p))) @ x + np.diag([0] + [PRIOR_SD**-2] * (len(terms) - 1)))
+    bread = np.linalg.inv((x.T * (p * (1 - p))) @ x + np.diag(precision))
     scores = pd.DataFrame(x * (y - p)[:, None]).groupby(used["student"].to_numpy()).sum().to_numpy()
     g = len(scores)
-    np.testing.assert_allclose(model["covariance"], bread @ scores.T @ scores @ bread * g / (g - 1), atol=1e-8)
+    meat = scores.T @ scores * g / (g - 1) + np.diag(precision)
+    np.testing.assert_allclose(model["covariance"], bread @ meat @ bread, atol=1e-8)
 
 
 def test_a_risk_is_predicted_from_the_json_alone():

@@ -11,13 +11,18 @@ check_horizons <- function(horizons, field) {
 }
 
 #' Refuse landmarks that no student can be at
-#' @param rows data frame with `idle` and `weekday`.
+#' @param rows data frame with `idle`, `weekday` and perhaps `due`.
 #' @param within its path in the request.
 check_at_risk <- function(rows, within) {
   field <- function(name) paste(within, name, sep = ".")
   last <- SILENCE - 1
   require_rows(rows$idle %in% 0:last, field("idle"), sprintf("must be a whole number from 0 to %d", last))
   require_rows(rows$weekday %in% 1:7, field("weekday"), "must be a whole number from 1 (Monday) to 7")
+  if (is.null(rows$due)) return()
+  require_rows(
+    rows$due >= SILENCE - rows$idle & rows$due == round(rows$due), field("due"),
+    sprintf("must be a whole number of at least %d - idle", SILENCE)
+  )
 }
 
 #' Refuse outcomes that contradict the definition of the event
@@ -31,8 +36,8 @@ check_outcomes <- function(landmarks, horizons) {
     field <- paste0("event_", horizons[i])
     happened <- landmarks[[field]] %in% 1
     require_rows(
-      !happened | can_happen(landmarks$idle, horizons[i]), paste0("landmarks.", field),
-      sprintf("cannot be 1 where %d - idle is above %d", SILENCE, horizons[i])
+      !happened | can_happen(landmarks, horizons[i]), paste0("landmarks.", field),
+      sprintf("cannot be 1 where the silence needs more than %d days to become %d", horizons[i], SILENCE)
     )
     if (i == 1L) next
     shorter <- paste0("event_", horizons[i - 1L])

@@ -18,7 +18,7 @@ fit_return <- function(gaps) list(engine = ENGINE, cox = fit_cox(gaps))
 #' @return list of `status` ("fitted", "too few events", "no covariate": all are constant, or "not
 #'   converged"), `n` (gaps), `n_students`, `events`, `dropped` (constant covariates), and, `NULL` unless
 #'   fitted, `names`, `coef`, `hr`, `se`, `p`, `covariates` (their `median`, `mean`, `sd`), `concordance`, and
-#'   `ph_test`: columns `name`, `chisq`, `df`, `p`, the last row "GLOBAL".
+#'   `ph_test`: columns `name`, `chisq`, `df`, `p`, the last row "GLOBAL"; see [test_proportionality()].
 #' @section Errors: `unprocessable` when a gap is impossible.
 fit_cox <- function(gaps) {
   check_gaps(gaps)
@@ -38,7 +38,7 @@ fit_cox <- function(gaps) {
   )
   fit <- run_cox(data.table::setDF(data), names(scales))
   if (is.null(fit)) return(c(status = "not converged", summary, NO_COX))
-  test <- survival::cox.zph(fit, terms = FALSE)$table
+  test <- test_proportionality(fit)
   se <- sqrt(diag(fit$var))
   c(
     status = "fitted", summary,
@@ -49,6 +49,24 @@ fit_cox <- function(gaps) {
       ph_test = c(list(name = rownames(test)), as.list(as.data.frame(test)))
     )
   )
+}
+
+#' Test proportional hazards
+#'
+#' The test needs events at several times: where it cannot be done, survival::cox.zph stops at a singular matrix.
+#'
+#' @param fit what [run_cox()] returns.
+#' @return matrix of `chisq`, `df` and `p`, a row for each covariate and "GLOBAL"; `NA` where it cannot be done.
+test_proportionality <- function(fit) {
+  covariates <- names(fit$coefficients)
+  tryCatch(survival::cox.zph(fit, terms = FALSE)$table, error = function(e) {
+    if (!grepl("singular", conditionMessage(e), fixed = TRUE)) stop(e)
+    df <- c(rep(1, length(covariates)), length(covariates))
+    matrix(
+      c(rep(NA, length(df)), df, rep(NA, length(df))), ncol = 3L,
+      dimnames = list(c(covariates, "GLOBAL"), c("chisq", "df", "p"))
+    )
+  })
 }
 
 NO_COX <- list(

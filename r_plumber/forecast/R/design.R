@@ -7,15 +7,22 @@ COVARIATES <- c("a_t", "e_t", "r_t", "mean_gap", "session_rate")
 #' Whether silence can become an event within a horizon
 #'
 #' A student who has been idle for some days needs the rest of the 14 first.
-can_happen <- function(idle, horizon) SILENCE - idle <= horizon
+#'
+#' @param rows data frame of `idle` and, where days off do not count as idle, `due`: days until the silence is
+#'   over if it goes on. Otherwise that is 14 - `idle`.
+#' @param horizon days.
+can_happen <- function(rows, horizon) {
+  due <- if (is.null(rows$due)) SILENCE - rows$idle else rows$due
+  due <= horizon
+}
 
 #' What the columns are made with
 #'
 #' A constant column says nothing, and is left out.
 #'
 #' @param rows data frame of `idle`, `weekday`, the covariates (`NA` where unknown) and `holidays`.
-#' @return list of `idle_levels`; `covariates`, for each that varies its `median`, the `mean` and `sd` of its
-#'   values with the median for those that are missing, and whether any is `missing`; `holidays`, its `mean`
+#' @return list of `idle_levels`; `covariates`, for each that varies the `median`, `mean` and `sd` of its known
+#'   values, and whether any is `missing`; `holidays`, its `mean`
 #'   and `sd`, or `NULL`; `weekdays`, those that have a column; `terms`, the names of the columns in order;
 #'   and `dropped`, what was left out.
 describe_design <- function(rows) {
@@ -42,12 +49,10 @@ describe_design <- function(rows) {
 #' @param rows data frame with the covariates.
 covariate_scales <- function(rows) {
   of_covariate <- function(name) {
-    x <- rows[[name]]
-    missing <- is.na(x)
-    middle <- stats::median(x[!missing])
-    x[missing] <- middle
-    scale <- scale_of(x)
-    if (!is.null(scale)) c(list(median = middle), scale, list(missing = any(missing)))
+    missing <- is.na(rows[[name]])
+    known <- rows[[name]][!missing]
+    scale <- scale_of(known)
+    if (!is.null(scale)) c(list(median = stats::median(known)), scale, list(missing = any(missing)))
   }
   Filter(Negate(is.null), sapply(COVARIATES, of_covariate, simplify = FALSE))
 }

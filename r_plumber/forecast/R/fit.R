@@ -5,20 +5,21 @@ FEWEST <- 10L # events, rows without, students
 #' Fit the risk of falling silent at each horizon
 #'
 #' A landmark is a day on which a student was looked at: idle for fewer than 14 days, with what was known
-#' before that day. The event within h days is that the silence reaches 14 days. Where 14 - idle is above h it
-#' cannot, and those rows have no part in the fit.
+#' before that day. The event within h days is that the silence reaches 14 days. Where [can_happen()] says that
+#' it cannot, rows have no part in the fit.
 #'
-#' @param landmarks data frame of `student_id`, `idle` (whole days, 0 to 13), `weekday` (1 is Monday), the
-#'   covariates `a_t`, `e_t`, `r_t`, `mean_gap`, `session_rate` (`NA`: unknown), and for each horizon h
+#' @param landmarks data frame of `student_id`, `idle` (whole days, 0 to 13), `weekday` (1 is Monday), optionally
+#'   `due` (days until the silence is over, where that is not 14 - `idle`), the covariates `a_t`, `e_t`, `r_t`, `mean_gap`, `session_rate` (`NA`: unknown), and for each horizon h
 #'   `holidays_<h>` and `event_<h>` (0, 1, or `NA`: not known yet).
 #' @param gaps data frame for [fit_return()], or `NULL`.
 #' @param horizons days, some of 7, 14, 28.
-#' @param prior_sd sd of the normal prior of every coefficient but the intercept, around 0: weak, but
-#'   separated data keep a maximum. `Inf`: no prior.
+#' @param prior_sd sd of the coefficients' normal prior around 0, of `idle` days (weak, but separated data keep a
+#'   maximum) and of all `others` but the intercept, which has none (where data are few, idle days speak alone).
+#'   `Inf`: no prior.
 #' @return list of `engine`, `risk_model` (for each horizon what [fit_horizon()] returns) and `cox` (what
 #'   [fit_cox()] returns, or `NULL`).
 #' @section Errors: `unprocessable` when a landmark or an outcome is impossible.
-fit_survival <- function(landmarks, gaps = NULL, horizons = HORIZONS, prior_sd = 2.5) {
+fit_survival <- function(landmarks, gaps = NULL, horizons = HORIZONS, prior_sd = c(idle = 2.5, others = 0.1)) {
   check_horizons(horizons, "horizons")
   check_at_risk(landmarks, "landmarks")
   horizons <- sort(horizons)
@@ -45,7 +46,7 @@ ENGINE <- "plumber"
 #'   `covariance` of idle days alone. It is all that a prediction needs.
 fit_horizon <- function(landmarks, horizon, prior_sd, max_iterations = 50L) {
   outcome <- landmarks[[paste0("event_", horizon)]]
-  known <- which(!is.na(outcome) & can_happen(landmarks$idle, horizon))
+  known <- which(!is.na(outcome) & can_happen(landmarks, horizon))
   rows <- rows_of_horizon(landmarks, horizon, known)
   y <- outcome[known]
   students <- unique(landmarks$student_id[known])
@@ -60,7 +61,8 @@ fit_horizon <- function(landmarks, horizon, prior_sd, max_iterations = 50L) {
   chunks <- lapply(row_chunks(length(known)), function(at) {
     list(x = design_matrix(rows[at, ], design), y = y[at], n = 1, student = student[at])
   })
-  precision <- stats::setNames(c(0, rep(1 / prior_sd^2, length(design$terms) - 1L)), design$terms)
+  kind <- ifelse(design$terms[-1L] %in% recency_terms(design), "idle", "others")
+  precision <- stats::setNames(c(0, 1 / prior_sd[kind]^2), design$terms)
 
   recency <- fit_recency(rows$idle, y, design, precision[recency_terms(design)], max_iterations)
   start <- 0 * precision
@@ -68,7 +70,9 @@ fit_horizon <- function(landmarks, horizon, prior_sd, max_iterations = 50L) {
   fit <- fit_logistic(chunks, precision, start, max_iterations)
   parameters <- function(fit) {
     if (!fit$converged) return(list(coefficients = NULL, covariance = NULL))
-    list(coefficients = fit$coefficients, covariance = clustered_covariance(chunks, fit, length(students)))
+    of_prior <- precision[names(fit$coefficients)]
+    covariance <- clustered_covariance(chunks, fit, length(students), of_prior)
+    list(coefficients = fit$coefficients, covariance = covariance)
   }
   record(
     summary, if (fit$converged) "fitted" else "not converged", fit$iterations, design, parameters(fit),

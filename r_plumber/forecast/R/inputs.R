@@ -3,6 +3,7 @@
 
 COVARIATE_COLUMNS <- stats::setNames(rep("number or null", length(COVARIATES)), COVARIATES)
 POSITION_COLUMNS <- c(student_id = "id", idle = "number", weekday = "number", COVARIATE_COLUMNS)
+DUE <- c(due = "number")
 GAP_COLUMNS <- c(
   student_id = "id", start = "number", stop = "number", returned = "binary", COVARIATE_COLUMNS
 )
@@ -21,7 +22,7 @@ read_survival_fit <- function(fields, limits) {
     fields$landmarks, "landmarks",
     c(POSITION_COLUMNS, columns_of("holidays", horizons, "number"), columns_of("event", horizons, "binary")),
     limits$max_rows,
-    optional = c(columns_of("holidays", others, "number"), columns_of("event", others, "binary"))
+    optional = c(DUE, columns_of("holidays", others, "number"), columns_of("event", others, "binary"))
   )
   given(landmarks = landmarks, gaps = read_gaps(fields$gaps, limits), horizons = horizons)
 }
@@ -44,7 +45,7 @@ read_survival_predict <- function(fields, limits) {
   check_horizons(horizons, "risk_model.horizon")
   rows <- read_table(
     fields$rows, "rows", c(POSITION_COLUMNS, columns_of("holidays", horizons, "number")), limits$max_rows,
-    optional = columns_of("holidays", setdiff(HORIZONS, horizons), "number")
+    optional = c(DUE, columns_of("holidays", setdiff(HORIZONS, horizons), "number"))
   )
   list(rows = rows, risk_model = risk_model)
 }

@@ -60,13 +60,16 @@ rounding <- 1e-13
 #' Covariance of coefficients when the rows of a student depend on each other
 #'
 #' The sandwich: inverse information, the students' summed scores squared, inverse information, with G / (G -
-#' 1) for G students (Liang and Zeger 1986). The prior counts in the information, not in the scores.
+#' 1) for G students (Liang and Zeger 1986). The prior is in the information, which pulls estimates towards 0;
+#' its precision among the scores stands for that bias, squared and averaged over the prior. When rows do not
+#' depend on each other, this is the posterior covariance.
 #'
 #' @param chunks see [log_posterior()]; here with `student`, positions from 1.
 #' @param fit what [fit_logistic()] returns; its coefficients may be those of some of the columns.
 #' @param n_students number of students.
+#' @inheritParams log_posterior
 #' @return matrix.
-clustered_covariance <- function(chunks, fit, n_students) {
+clustered_covariance <- function(chunks, fit, n_students, precision) {
   terms <- names(fit$coefficients)
   scores <- matrix(0, n_students, length(terms))
   for (chunk in chunks) {
@@ -77,6 +80,7 @@ clustered_covariance <- function(chunks, fit, n_students) {
     scores[at, ] <- scores[at, ] + of_student
   }
   bread <- solve(fit$information)
-  covariance <- bread %*% crossprod(scores) %*% bread * n_students / (n_students - 1)
+  meat <- crossprod(scores) * n_students / (n_students - 1) + diag(precision, length(precision))
+  covariance <- bread %*% meat %*% bread
   (covariance + t(covariance)) / 2
 }

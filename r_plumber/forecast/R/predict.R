@@ -5,7 +5,7 @@ DIGITS <- 8 # more than a fit can know, and half of the time that all 15 take to
 
 #' Predict the risk of falling silent
 #'
-#' Exactly 0 where 14 - idle is above the horizon. Between horizons, each fitted on its own, risks and limits
+#' Exactly 0 where the silence needs more days than the horizon has. Between horizons, each fitted on its own, risks and limits
 #' are made non-decreasing by their cumulative maximum.
 #'
 #' @param rows data frame of `student_id`, `idle`, `weekday`, the covariates and `holidays_<h>` for each
@@ -23,7 +23,7 @@ predict_survival <- function(rows, risk_model) {
   horizons <- horizons_of(risk_model)
   used <- lapply(risk_model, usable_parameters)
   by_horizon <- Map(function(model, parameters, horizon) {
-    risk_at(rows_of_horizon(rows, horizon), model, parameters, horizon)
+    risk_at(rows_of_horizon(rows, horizon), can_happen(rows, horizon), model, parameters)
   }, risk_model, used, horizons)
   rising <- Reduce(
     function(shorter, longer) Map(function(x, y) pmax(x, y, na.rm = TRUE), shorter, longer), by_horizon,
@@ -53,12 +53,11 @@ usable_parameters <- function(model) {
 #' Risk and limits at one horizon
 #'
 #' @param rows what [rows_of_horizon()] returns.
+#' @param possible whether the event can happen there.
 #' @param model one horizon of a risk model.
 #' @param parameters what [usable_parameters()] returns.
-#' @param horizon days.
 #' @return list of `risk`, `lower`, `upper`.
-risk_at <- function(rows, model, parameters, horizon) {
-  possible <- can_happen(rows$idle, horizon)
+risk_at <- function(rows, possible, model, parameters) {
   logit <- se <- rep(NA_real_, nrow(rows))
   if (parameters$model != "none") {
     for (at in row_chunks(nrow(rows))) {

@@ -37,7 +37,7 @@ simulate_landmarks <- function(n_students, each = 5, sd_student = 0, ...) {
     design <- forecast$describe_design(rows)
     truth <- true_coefficients(design$terms)
     logit <- drop(forecast$design_matrix(rows, design) %*% truth) + own + log(horizon / 14)
-    happens <- forecast$can_happen(landmarks$idle, horizon) & runif(nrow(landmarks)) < plogis(logit)
+    happens <- forecast$can_happen(landmarks, horizon) & runif(nrow(landmarks)) < plogis(logit)
     event <- pmax(event, as.integer(happens))
     landmarks[[paste0("event_", horizon)]] <- as.integer(event)
   }
@@ -55,15 +55,19 @@ true_coefficients <- function(terms) {
   truth
 }
 
-# (estimate - truth) / standard error of every coefficient, when outcomes come from the fitted model
+# (estimate - truth) / standard error of every coefficient, when outcomes come from the fitted model and those that
+# the prior holds near 0 come from the prior
 standardised_coefficients <- function(n_students, each, seed) {
   set.seed(seed)
   landmarks <- simulate_landmarks(n_students, each)
   rows <- forecast$rows_of_horizon(landmarks, 14)
   design <- forecast$describe_design(rows)
   truth <- true_coefficients(design$terms)
+  near_zero <- !design$terms %in% forecast$recency_terms(design)
+  prior_sd <- c(idle = 2.5, others = 0.1)
+  truth[near_zero] <- rnorm(sum(near_zero), sd = prior_sd[["others"]])
   landmarks$event_14 <- as.integer(runif(nrow(rows)) < plogis(forecast$design_matrix(rows, design) %*% truth))
-  fit <- forecast$fit_horizon(landmarks, 14, 2.5)
+  fit <- forecast$fit_horizon(landmarks, 14, prior_sd)
   stopifnot(fit$status == "fitted")
   stats::setNames((fit$coefficients - truth) / sqrt(diag(fit$covariance)), fit$terms)
 }

@@ -5,10 +5,11 @@ gaps <- simulate_gaps(150, 6)
 
 test_that("coefficients, errors, concordance and the test of proportional hazards are survival's own", {
   data <- as.data.frame(gaps)
-  data$r_t[is.na(data$r_t)] <- median(data$r_t, na.rm = TRUE)
   for (name in forecast$COVARIATES) {
     x <- data[[name]]
-    data[[name]] <- (x - mean(x)) / sqrt(mean((x - mean(x))^2))
+    known <- x[!is.na(x)]
+    x[is.na(x)] <- median(known)
+    data[[name]] <- (x - mean(known)) / sqrt(mean((known - mean(known))^2))
   }
   direct <- survival::coxph(
     survival::Surv(start, stop, returned) ~ a_t + e_t + r_t + mean_gap + session_rate, data, ties = "efron",

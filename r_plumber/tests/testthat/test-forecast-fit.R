@@ -12,9 +12,11 @@ design_of <- function(landmarks, horizon) {
 }
 of_horizon <- function(fit, horizon) Filter(function(model) model$horizon == horizon, fit$risk_model)[[1]]
 plain <- function(x) as.vector(unclass(x))
+NO_PRIOR <- c(idle = Inf, others = Inf)
+precision_of <- function(x) c(0, ifelse(grepl("^idle_", colnames(x)[-1]), 1 / 2.5^2, 1 / 0.1^2))
 
 test_that("without a prior the coefficients are those of glm", {
-  fit <- forecast$fit_survival(landmarks, prior_sd = Inf)
+  fit <- forecast$fit_survival(landmarks, prior_sd = NO_PRIOR)
   for (horizon in c(7, 14, 28)) {
     data <- design_of(landmarks, horizon)
     outside <- stats::glm.fit(data$x, data$y, family = stats::binomial(), control = list(epsilon = 1e-12))
@@ -32,12 +34,13 @@ test_that("without a prior the coefficients are those of glm", {
 
 test_that("with the prior they are the maximum that a general optimiser finds", {
   data <- design_of(landmarks, 7)
+  precision <- precision_of(data$x)
   negative <- function(beta) {
     logit <- drop(data$x %*% beta)
-    -sum(stats::dbinom(data$y, 1, plogis(logit), log = TRUE)) - sum(dnorm(beta[-1], 0, 2.5, log = TRUE))
+    -sum(stats::dbinom(data$y, 1, plogis(logit), log = TRUE)) + sum(precision * beta^2) / 2
   }
   gradient <- function(beta) {
-    c(0, beta[-1] / 2.5^2) - drop(crossprod(data$x, data$y - plogis(data$x %*% beta)))
+    precision * beta - drop(crossprod(data$x, data$y - plogis(data$x %*% beta)))
   }
   found <- optim(
     numeric(ncol(data$x)), negative, gradient, method = "BFGS", control = list(reltol = 1e-15, maxit = 1000)
@@ -53,12 +56,13 @@ test_that("the covariance is the sandwich of the students' scores", {
   model <- of_horizon(forecast$fit_survival(landmarks), 14)
   direct <- function(x, beta) {
     p <- plogis(drop(x %*% beta))
-    bread <- solve(t(x) %*% diag(p * (1 - p)) %*% x + diag(c(0, rep(1 / 2.5^2, ncol(x) - 1))))
+    prior <- diag(precision_of(x))
+    bread <- solve(t(x) %*% diag(p * (1 - p)) %*% x + prior)
     meat <- 0
     for (rows in split(seq_along(p), data$student)) {
       meat <- meat + tcrossprod(colSums(x[rows, , drop = FALSE] * (data$y - p)[rows]))
     }
-    bread %*% meat %*% bread * 300 / 299
+    bread %*% (meat * 300 / 299 + prior) %*% bread
   }
   expect_equal(model$covariance, unname(direct(data$x, plain(model$coefficients))), tolerance = 1e-8)
   idle <- data$x[, plain(model$recency$terms)]
@@ -115,7 +119,7 @@ test_that("separation stays finite with the prior, and is said without it", {
   expect_identical(with_prior$status, "fitted")
   expect_true(all(abs(with_prior$coefficients) < 15))
   expect_true(all(is.finite(with_prior$covariance)))
-  without <- of_horizon(suppressWarnings(forecast$fit_survival(separated, prior_sd = Inf)), 28)
+  without <- of_horizon(suppressWarnings(forecast$fit_survival(separated, prior_sd = NO_PRIOR)), 28)
   expect_identical(without$status, "not converged")
   expect_null(without$coefficients)
   expect_false(is.null(without$recency$coefficients))
