@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 
-from seedtest_assets.models.survival import HorizonModel
 from seedtest_assets.resources.plumber import Progress, configured, csv
 from seedtest_assets.settings import settings
 
@@ -24,7 +23,7 @@ class SurvivalFit:
     """
 
     engine: str
-    risk_model: list[HorizonModel]
+    risk_model: list[dict[str, Any]]
     cox: dict[str, Any]
 
 
