@@ -77,7 +77,7 @@ def quality(risk: np.ndarray, baseline: np.ndarray | None, outcomes: Outcomes) -
 def stacked(rows: pd.DataFrame, model: list[HorizonModel], recency_only: bool) -> np.ndarray:
     """Risks, shape (horizons, rows)."""
     found = predict_risk(rows, model, recency_only=recency_only)
-    return found["risk"].to_numpy().reshape(len(HORIZONS), -1)
+    return found["risk"].to_numpy().reshape(-1, len(rows))
 
 
 def slope_to_truth(risk: np.ndarray, truth: np.ndarray) -> float:

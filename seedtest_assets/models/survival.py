@@ -38,19 +38,22 @@ MAX_ITERATIONS = 50
 CLOSE = 1e-16
 """Squared length of Newton's last step, in standard errors."""
 
-ILL_CONDITIONED = 1e15
+ILL_CONDITIONED = 1e12
 ROUNDING = 1e-13
 """At the maximum a step changes the log posterior by less than a double can show."""
 
 ROWS_AT_ONCE = 50_000
 
 
-def fit_risk(landmarks: pd.DataFrame, horizons: tuple[int, ...] = HORIZONS) -> list[HorizonModel]:
+def fit_risk(
+    landmarks: pd.DataFrame, horizons: tuple[int, ...] = HORIZONS, *, prior_sd: float = PRIOR_SD
+) -> list[HorizonModel]:
     """The risk model: for each horizon how the design is made, coefficients and their covariance.
 
     Args:
         landmarks: columns of `training_landmarks`, in any order.
         horizons: days, of those that the landmarks have outcomes for.
+        prior_sd: of the coefficients that are not of idle days, around 0.
 
     Returns:
         For each horizon, ascending: horizon, n (landmarks), n_students, events, status ("fitted", "too few
@@ -60,7 +63,7 @@ def fit_risk(landmarks: pd.DataFrame, horizons: tuple[int, ...] = HORIZONS) -> l
         recency, terms, coefficients and covariance of the model of idle days alone: the baseline, and what
         is left when the whole model fails.
     """
-    return [_fit_horizon(landmarks, horizon) for horizon in sorted(horizons)]
+    return [_fit_horizon(landmarks, horizon, prior_sd) for horizon in sorted(horizons)]
 
 
 def predict_risk(rows: pd.DataFrame, model: list[HorizonModel], *, recency_only: bool = False) -> pd.DataFrame:
@@ -124,7 +127,7 @@ def _can_happen(rows: pd.DataFrame, horizon: int) -> Bools:
     return np.asarray(rows["due"].to_numpy() <= horizon)
 
 
-def _fit_horizon(landmarks: pd.DataFrame, horizon: int) -> HorizonModel:
+def _fit_horizon(landmarks: pd.DataFrame, horizon: int, prior_sd: float) -> HorizonModel:
     outcome = landmarks[f"event_{horizon}"].to_numpy(dtype=float)
     used = ~np.isnan(outcome) & _can_happen(landmarks, horizon)
     rows, y = landmarks[used], outcome[used]
@@ -136,8 +139,10 @@ def _fit_horizon(landmarks: pd.DataFrame, horizon: int) -> HorizonModel:
         return {**counts, "status": "too few events", "iterations": 0, **parts, **nothing}
     design = _describe(rows, horizon)
     found: dict[str, HorizonModel] = {}
-    for name, terms in (("recency", _recency_terms(design)), ("full", design["terms"])):
-        fit = fit_logistic(_design(rows, design, terms), y, student, _prior_sd(design, terms))
+    recency = _recency_terms(design)
+    for name, terms in (("recency", recency), ("full", design["terms"])):
+        of_terms = np.array([np.inf, *np.where(np.isin(terms[1:], recency), IDLE_PRIOR_SD, prior_sd)])
+        fit = fit_logistic(_design(rows, design, terms), y, student, of_terms)
         parameters = {"coefficients": fit.coefficients.tolist(), "covariance": fit.covariance.tolist()}
         found[name] = {"terms": terms, **(parameters if fit.converged else nothing)}
     status = {"status": "fitted" if fit.converged else "not converged", "iterations": fit.iterations}
@@ -162,11 +167,6 @@ def _describe(rows: pd.DataFrame, horizon: int) -> HorizonModel:
     dropped += [f"weekday_{day}" for day in weekdays if day > 1 and len(weekdays) == 1]
     dropped += ["holidays"] if design["holidays"] is None else []
     return {**design, "terms": terms, "dropped": dropped}
-
-
-def _prior_sd(design: HorizonModel, terms: list[str]) -> Floats:
-    recency = _recency_terms(design)
-    return np.array([np.inf, *np.where(np.isin(terms[1:], recency), IDLE_PRIOR_SD, PRIOR_SD)])
 
 
 def covariate_scale(values: Floats) -> dict[str, Any] | None:

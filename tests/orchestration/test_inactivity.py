@@ -50,9 +50,7 @@ def of(state, users, *, others=False):
     def theirs(name, row):
         return str(row["user_id"]) in users and (name == "churn_alert" or row["week_start"] == RUNNING)
 
-    return {
-        name: sorted((row for row in rows if theirs(name, row) != others), key=str) for name, rows in state.items()
-    }
+    return {name: sorted((row for row in rows if theirs(name, row) != others), key=str) for name, rows in state.items()}
 
 
 def comparable(state):

@@ -14,10 +14,12 @@ write <- function(value, name) {
 }
 
 gaps <- read("gaps.csv")
-landmarks <- read("landmarks.csv")
-fit <- engine$fit_survival(landmarks, gaps)
-write(fit, "fit.json")
-write(engine$predict_survival(landmarks, fit$risk_model), "predictions.json")
+for (table in c("landmarks", "school_days")) {
+  landmarks <- read(paste0(table, ".csv"))
+  fit <- engine$fit_survival(landmarks, gaps)
+  predictions <- engine$predict_survival(landmarks, fit$risk_model)
+  write(list(fit = fit, predictions = predictions), paste0(table, ".json"))
+}
 
 surv <- survival::Surv(gaps$start, gaps$stop, gaps$returned)
 cox <- survival::coxph(surv ~ a_t + e_t, gaps, cluster = gaps$student_id, ties = "efron")

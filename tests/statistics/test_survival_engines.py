@@ -4,6 +4,7 @@ import json
 import subprocess
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from lifelines import CoxPHFitter
 
 from seedtest_assets.local.home import CHECKOUT
 from seedtest_assets.models.calibration_curve import calibration_curve
-from seedtest_assets.models.landmarks import COVARIATES, return_gaps, training_landmarks
+from seedtest_assets.models.landmarks import COVARIATES, HORIZONS, return_gaps, training_landmarks
 from seedtest_assets.models.return_hazard import Times, concordance, cox, fit_cox, scores
 from seedtest_assets.models.survival import fit_risk, predict_risk
 
@@ -35,6 +36,14 @@ def landmarks(cohort: Silence) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
+def school_days(cohort: Silence) -> pd.DataFrame:
+    """Landmarks where days off do not count as idle: the event is due later than 14 - idle days after some."""
+    records = cohort.records(6)
+    calendar = replace(records.calendar, idle_skips_days_off=True)
+    return training_landmarks(replace(records, calendar=calendar), FIRST + 135, 90)
+
+
+@pytest.fixture(scope="module")
 def gaps(cohort: Silence) -> pd.DataFrame:
     """Many ties, some gaps that began before they came into view, some that have not ended, some NaN."""
     return return_gaps(cohort.records(6), FIRST + 135, 60)
@@ -49,12 +58,17 @@ def calibration() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def other(
-    landmarks: pd.DataFrame, gaps: pd.DataFrame, calibration: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+    landmarks: pd.DataFrame,
+    school_days: pd.DataFrame,
+    gaps: pd.DataFrame,
+    calibration: pd.DataFrame,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Any]]:
     """What R says of the same tables, by file."""
     folder = tmp_path_factory.mktemp("engines")
     name = {"student": "student_id"}
     landmarks.rename(columns=name).to_csv(folder / "landmarks.csv", index=False)
+    school_days.rename(columns=name).to_csv(folder / "school_days.csv", index=False)
     known = gaps.assign(**{column: gaps[column].fillna(gaps[column].median()) for column in PAIR})
     known.rename(columns=name).to_csv(folder / "gaps.csv", index=False)
     calibration.to_csv(folder / "calibration.csv", index=False)
@@ -62,8 +76,16 @@ def other(
     yield {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
 
 
-def test_both_engines_fit_the_same_risk_model(landmarks, other):
-    for mine, theirs in zip(fit_risk(landmarks), other["fit"]["risk_model"], strict=True):
+@pytest.fixture(params=["landmarks", "school_days"])
+def both(request: pytest.FixtureRequest, other: dict[str, Any]) -> tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]:
+    """Landmarks, what R fits to them, and what it predicts for them."""
+    theirs = other[request.param]
+    return request.getfixturevalue(request.param), theirs["fit"], pd.DataFrame(theirs["predictions"]["risks"])
+
+
+def test_both_engines_fit_the_same_risk_model(both):
+    rows, fit, _ = both
+    for mine, theirs in zip(fit_risk(rows), fit["risk_model"], strict=True):
         assert set(mine) == set(theirs)
         for same in ("horizon", "n", "n_students", "events", "status", "idle_levels", "weekdays", "terms", "dropped"):
             assert mine[same] == theirs[same], same
@@ -74,22 +96,27 @@ def test_both_engines_fit_the_same_risk_model(landmarks, other):
             assert one["terms"] == another["terms"]
             np.testing.assert_allclose(one["coefficients"], another["coefficients"], atol=1e-7)
             np.testing.assert_allclose(one["covariance"], another["covariance"], rtol=1e-6, atol=1e-9)
-    assert any(model["holidays"] for model in fit_risk(landmarks))
+    assert any(model["holidays"] for model in fit["risk_model"])
 
 
-def test_both_engines_predict_the_same_from_each_others_parameters(landmarks, other):
-    found = predict_risk(landmarks, other["fit"]["risk_model"])
-    theirs = pd.DataFrame(other["predictions"]["risks"])
-    for mine in (found, predict_risk(landmarks, fit_risk(landmarks))):
+def test_both_engines_predict_the_same_from_each_others_parameters(both):
+    rows, fit, theirs = both
+    for mine in (predict_risk(rows, fit["risk_model"]), predict_risk(rows, fit_risk(rows))):
         assert (mine["horizon"].to_numpy() == theirs["horizon"]).all()
         assert (mine["student"].to_numpy() == theirs["student_id"]).all()
         for name in ("risk", "risk_lower", "risk_upper"):
             np.testing.assert_allclose(mine[name], theirs[name], atol=1e-7)
 
 
+def test_the_days_that_a_silence_needs_are_not_always_14_less_the_idle_days(school_days):
+    """Or the agreement above would say nothing of them: at each horizon they change which rows count."""
+    for horizon in HORIZONS[:2]:
+        assert ((school_days["due"] <= horizon) != (14 - school_days["idle"] <= horizon)).any()
+
+
 def test_both_engines_fit_the_same_hazard_of_coming_back(gaps, other):
     known = gaps.assign(**{column: gaps[column].fillna(gaps[column].median()) for column in PAIR})
-    mine, theirs = fit_cox(known), other["fit"]["cox"]
+    mine, theirs = fit_cox(known), other["landmarks"]["fit"]["cox"]
     assert set(mine) == set(theirs)
     for same in ("status", "n", "n_students", "events", "names", "dropped"):
         assert mine[same] == theirs[same], same

@@ -46,8 +46,10 @@ GRAPH = {
     "bank_health": ("irt", {"attempt", "mirt_item_params", "mirt_ability"}),
     "features_topic_daily": ("features", {"attempt", "mirt_ability"}),
     "weekly_metrics": ("metrics", {"attempt", "mirt_ability", "features_topic_daily"}),
+    "survival_fit_meta": ("churn", {"attempt", "weekly_metrics"}),
+    "survival_risk": ("churn", {"attempt", "weekly_metrics", "survival_risk"}),
     "churn_alert": ("churn", {"survival_risk"}),
-    "weekly_kpi": ("kpi", {"weekly_metrics"}),
+    "weekly_kpi": ("kpi", {"weekly_metrics", "survival_risk"}),
 }
 MATERIALISED = [name for name in GRAPH if name != "attempt"]
 TABLES = {table.name: table for table in tables.metadata.sorted_tables}
@@ -161,7 +163,7 @@ def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph)
     }
     weekly = ("mirt_ability", "features_topic_daily", "weekly_metrics", "weekly_kpi")
     assert found == {
-        **{(name, "keys_and_ranges"): True for name in weekly},
+        **{(name, "keys_and_ranges"): True for name in (*weekly, "survival_risk")},
         ("mirt_ability", "item_parameters_in_range"): True,
         ("mirt_ability", "calibration_converged"): False,
         ("mirt_ability", "on_reference_scale"): False,
@@ -169,6 +171,9 @@ def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph)
         ("item_drift", "no_item_drift"): False,
         ("item_dif", "no_dif"): False,
         ("bank_health", "bank_serves_students"): False,
+        ("survival_risk", "fit_published"): False,
+        ("survival_risk", "risk_is_calibrated"): False,
+        ("survival_risk", "risk_beats_recency"): False,
         ("churn_alert", "alerts_delivered"): False,
         **{(name, "latest_closed_week_has_rows"): False for name in weekly},
     }
@@ -191,7 +196,8 @@ def test_jobs_and_schedules_are_those_of_the_cadence():
     assert job.partitions_def == node(definitions().resolve_asset_graph(), "weekly_kpi").partitions_def
     assert {key.name for key in job.asset_layer.asset_graph.asset_check_keys} == {
         *("keys_and_ranges", "item_parameters_in_range", "calibration_converged", "on_reference_scale"),
-        *("items_fit", "no_item_drift", "no_dif", "bank_serves_students", "alerts_delivered"),
+        *("items_fit", "no_item_drift", "no_dif", "bank_serves_students"),
+        *("fit_published", "risk_is_calibrated", "risk_beats_recency", "alerts_delivered"),
     }
     assert job.executor_def.name == "in_process"
 

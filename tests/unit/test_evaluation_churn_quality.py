@@ -112,7 +112,10 @@ def test_small_groups_are_counted_and_not_judged():
     assert np.isnan([few.auc.value, few.abroca, few.p]).all()
 
 
-@pytest.mark.parametrize(("events", "others", "students", "enough"), [(9, 99, 99, False), (99, 9, 99, False), (99, 99, 9, False), (10, 10, 10, True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("events", "others", "students", "enough"),
+    [(9, 99, 99, False), (99, 9, 99, False), (99, 99, 9, False), (10, 10, 10, True)],
+)
 def test_ten_of_everything_are_needed(events, others, students, enough):
     happened = np.repeat([True, False], [events, others])
     assert (too_few(happened, np.arange(events + others) % students) is None) == enough

@@ -26,3 +26,10 @@ def test_returns_at_one_time_cannot_be_tested_for_proportionality():
 def test_too_few_returns_and_no_covariate_are_said():
     assert fit_cox(gaps().assign(returned=0))["status"] == "too few events"
     assert fit_cox(gaps().assign(**dict.fromkeys(COVARIATES, 1.0)))["status"] == "no covariate"
+
+
+def test_covariates_that_determine_each_other_are_no_model():
+    rows = gaps(n=300, stop=np.random.default_rng(2).integers(1, 9, 300))
+    assert fit_cox(rows)["status"] == "fitted"
+    nearly = rows["a_t"] + 1e-8 * rows["e_t"]
+    assert fit_cox(rows.assign(session_rate=nearly))["status"] == "not converged"

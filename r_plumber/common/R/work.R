@@ -52,15 +52,30 @@ run_job <- function(folder, task, body, limits) {
   )
 }
 
-#' Mark columns, so that they stay arrays in JSON when they have one row
+#' Make columns arrays of JSON, also when they have one row
 #'
 #' @param value A result.
 #' @param columnar Names of the lists in it, at any depth, whose members are columns.
 keep_columns <- function(value, columnar) {
   if (!is.list(value)) return(value)
   Map(function(member, name) {
-    if (name %in% columnar) lapply(member, I) else keep_columns(member, columnar)
+    if (name %in% columnar) lapply(member, column_json) else keep_columns(member, columnar)
   }, value, names(value))
+}
+
+#' A column on its way to `to_json()`
+#'
+#' data.table writes a million numbers ten times as fast as jsonlite.
+#'
+#' @param column A vector; what is not finite is unknown.
+#' @return Finished JSON for numbers, otherwise the column as it is.
+column_json <- function(column) {
+  if (!is.double(column) || length(column) == 0L) return(I(column))
+  column[!is.finite(column)] <- NA
+  written <- tempfile()
+  on.exit(unlink(written))
+  data.table::fwrite(list(as.vector(column)), written, col.names = FALSE, eol = ",", na = "null")
+  structure(sprintf("[%s]", readChar(written, file.size(written) - 1L, useBytes = TRUE)), class = "json")
 }
 
 #' A function that keeps progress.json up to date

@@ -76,16 +76,17 @@ NO_COX <- list(
 
 #' Run survival::coxph
 #'
-#' It warns when an estimate is infinite or not reached.
+#' It warns when an estimate is infinite or not reached, and has none for a covariate that others determine.
 #'
 #' @param data data frame of `start`, `stop`, `returned`, `student` and the covariates.
 #' @param covariates their names.
-#' @return The fit, or `NULL` when it warned.
+#' @return The fit, or `NULL` when it warned or an estimate is missing.
 run_cox <- function(data, covariates) {
   gap <- survival::Surv(data$start, data$stop, data$returned)
   formula <- stats::reformulate(covariates, "gap")
-  tryCatch(
+  fit <- tryCatch(
     survival::coxph(formula, data, cluster = data$student, ties = "efron", robust = TRUE, model = TRUE),
     warning = function(w) NULL
   )
+  if (!anyNA(fit$coefficients)) fit
 }

@@ -21,10 +21,9 @@ can_happen <- function(rows, horizon) {
 #' A constant column says nothing, and is left out.
 #'
 #' @param rows data frame of `idle`, `weekday`, the covariates (`NA` where unknown) and `holidays`.
-#' @return list of `idle_levels`; `covariates`, for each that varies the `median`, `mean` and `sd` of its known
-#'   values, and whether any is `missing`; `holidays`, its `mean`
-#'   and `sd`, or `NULL`; `weekdays`, those that have a column; `terms`, the names of the columns in order;
-#'   and `dropped`, what was left out.
+#' @return list of `idle_levels`; `covariates`, for each that varies the `median`, `mean` and `sd` of its
+#'   known values, and whether any is `missing`; `holidays`, its `mean` and `sd`, or `NULL`; `weekdays`, those
+#'   that have a column; `terms`, the names of the columns in order; and `dropped`, what was left out.
 describe_design <- function(rows) {
   weekdays <- sort(unique(rows$weekday))
   design <- list(
@@ -84,38 +83,53 @@ candidate_terms <- function(design) {
 
 recency_terms <- function(design) c("intercept", paste0("idle_", design$idle_levels[-1L], recycle0 = TRUE))
 
-#' The design matrix of some rows
+#' Some rows of the design matrix, which have the same idle days
 #'
-#' Idle days that training has not seen count as the nearest that it has (of two, the fewer).
+#' Their columns are combinations of fewer: `x %*% map`. Sums over the rows are taken of those few.
 #'
 #' @param rows data frame, see [describe_design()].
 #' @param design what [describe_design()] returns, from the fit that is to be used.
 #' @param terms names of the columns.
-#' @return matrix with a column for each of `terms`.
-design_matrix <- function(rows, design, terms = design$terms) {
-  levels <- design$idle_levels
-  nearest <- levels[vapply(0:(SILENCE - 1), function(days) which.min(abs(levels - days)), 0L)]
-  idle <- nearest[rows$idle + 1L]
-  columns <- list(intercept = rep(1, length(idle)))
-  for (level in levels[-1L]) columns[[paste0("idle_", level)]] <- as.numeric(idle == level)
+#' @return list of `x`, a matrix with what idle days do not change, and `map`, with a column for each of `terms`.
+design_piece <- function(rows, design, terms) {
+  columns <- list(intercept = rep(1, nrow(rows)))
   for (name in names(design$covariates)) {
     scale <- design$covariates[[name]]
-    x <- standardise(rows[[name]], scale)
-    columns[[name]] <- x
+    columns[[name]] <- standardise(rows[[name]], scale)
     if (scale$missing) columns[[paste0(name, "_missing")]] <- as.numeric(is.na(rows[[name]]))
-    columns[[paste0(name, "_idle")]] <- x * (idle - 7) / 7
   }
   for (day in design$weekdays) columns[[paste0("weekday_", day)]] <- as.numeric(rows$weekday == day)
   if (!is.null(design$holidays)) {
     columns$holidays <- (rows$holidays - design$holidays$mean) / design$holidays$sd
   }
-  matrix(
-    unlist(columns[terms], use.names = FALSE), ncol = length(terms), dimnames = list(NULL, terms)
-  )
+  list(x = do.call(cbind, columns), map = idle_map(rows$idle[1L], names(columns), design, terms))
 }
 
-#' Positions of rows in pieces that are worked on one at a time: no copy is ever as large as the whole
-#' @param n number of rows.
-row_chunks <- function(n) split(seq_len(n), (seq_len(n) - 1L) %/% CHUNK_ROWS)
+#' The columns of the design matrix as combinations of those that idle days do not change
+#'
+#' Idle days that training has not seen count as the nearest that it has (of two, the fewer).
+#'
+#' @param idle a number of days.
+#' @param unchanged names of the columns that it does not change.
+#' @inheritParams design_piece
+#' @return matrix with a row for each of `unchanged` and a column for each of `terms`.
+idle_map <- function(idle, unchanged, design, terms) {
+  level <- design$idle_levels[which.min(abs(design$idle_levels - idle))]
+  map <- outer(unchanged, terms, `==`) + 0
+  dimnames(map) <- list(unchanged, terms)
+  map["intercept", terms == paste0("idle_", level)] <- 1
+  for (name in names(design$covariates)) map[name, terms == paste0(name, "_idle")] <- (level - 7) / 7
+  map
+}
+
+#' Positions of rows in pieces that have the same idle days and are worked on one at a time: no copy is ever as
+#' large as the whole
+#' @param idle days of all rows.
+#' @param at positions of those that are meant.
+row_chunks <- function(idle, at = seq_along(idle)) {
+  same_idle <- split(at, idle[at])
+  pieces <- lapply(same_idle, function(rows) split(rows, (seq_along(rows) - 1L) %/% CHUNK_ROWS))
+  unlist(unname(pieces), recursive = FALSE)
+}
 
 CHUNK_ROWS <- 50000L

@@ -5,21 +5,20 @@ FEWEST <- 10L # events, rows without, students
 #' Fit the risk of falling silent at each horizon
 #'
 #' A landmark is a day on which a student was looked at: idle for fewer than 14 days, with what was known
-#' before that day. The event within h days is that the silence reaches 14 days. Where [can_happen()] says that
-#' it cannot, rows have no part in the fit.
+#' before that day. The event within h days is that the silence reaches 14 days. Where [can_happen()] says
+#' that it cannot, rows have no part in the fit.
 #'
-#' @param landmarks data frame of `student_id`, `idle` (whole days, 0 to 13), `weekday` (1 is Monday), optionally
-#'   `due` (days until the silence is over, where that is not 14 - `idle`), the covariates `a_t`, `e_t`, `r_t`, `mean_gap`, `session_rate` (`NA`: unknown), and for each horizon h
-#'   `holidays_<h>` and `event_<h>` (0, 1, or `NA`: not known yet).
+#' @param landmarks data frame of `student_id`, `idle` (whole days, 0 to 13), `weekday` (1 is Monday),
+#'   optionally `due` (days until the silence is over, where that is not 14 - `idle`), the covariates `a_t`,
+#'   `e_t`, `r_t`, `mean_gap`, `session_rate` (`NA`: unknown), and for each horizon h `holidays_<h>` and
+#'   `event_<h>` (0, 1, or `NA`: not known yet).
 #' @param gaps data frame for [fit_return()], or `NULL`.
 #' @param horizons days, some of 7, 14, 28.
-#' @param prior_sd sd of the coefficients' normal prior around 0, of `idle` days (weak, but separated data keep a
-#'   maximum) and of all `others` but the intercept, which has none (where data are few, idle days speak alone).
-#'   `Inf`: no prior.
+#' @param prior_sd sds like `PRIOR_SD`.
 #' @return list of `engine`, `risk_model` (for each horizon what [fit_horizon()] returns) and `cox` (what
 #'   [fit_cox()] returns, or `NULL`).
 #' @section Errors: `unprocessable` when a landmark or an outcome is impossible.
-fit_survival <- function(landmarks, gaps = NULL, horizons = HORIZONS, prior_sd = c(idle = 2.5, others = 0.1)) {
+fit_survival <- function(landmarks, gaps = NULL, horizons = HORIZONS, prior_sd = PRIOR_SD) {
   check_horizons(horizons, "horizons")
   check_at_risk(landmarks, "landmarks")
   horizons <- sort(horizons)
@@ -32,6 +31,10 @@ fit_survival <- function(landmarks, gaps = NULL, horizons = HORIZONS, prior_sd =
 }
 
 ENGINE <- "plumber"
+
+# Sd of the coefficients' normal prior around 0. That of idle days is weak, but separated data keep a maximum;
+# with the others', idle days speak alone where data are few. The intercept has none. `Inf`: no prior.
+PRIOR_SD <- c(idle = 2.5, others = 0.1)
 
 #' Fit the risk at one horizon
 #'
@@ -58,13 +61,13 @@ fit_horizon <- function(landmarks, horizon, prior_sd, max_iterations = 50L) {
   }
   design <- describe_design(rows)
   student <- match(landmarks$student_id[known], students)
-  chunks <- lapply(row_chunks(length(known)), function(at) {
-    list(x = design_matrix(rows[at, ], design), y = y[at], n = 1, student = student[at])
+  chunks <- lapply(row_chunks(rows$idle), function(at) {
+    c(design_piece(rows[at, ], design, design$terms), list(y = y[at], n = 1, student = student[at]))
   })
   kind <- ifelse(design$terms[-1L] %in% recency_terms(design), "idle", "others")
   precision <- stats::setNames(c(0, 1 / prior_sd[kind]^2), design$terms)
 
-  recency <- fit_recency(rows$idle, y, design, precision[recency_terms(design)], max_iterations)
+  recency <- fit_recency(chunks, precision[recency_terms(design)], max_iterations)
   start <- 0 * precision
   if (recency$converged) start[names(recency$coefficients)] <- recency$coefficients
   fit <- fit_logistic(chunks, precision, start, max_iterations)
@@ -80,19 +83,15 @@ fit_horizon <- function(landmarks, horizon, prior_sd, max_iterations = 50L) {
   )
 }
 
-#' The model of idle days alone, from how many rows and events each level has
-#' @param idle,y idle days and outcome of each row.
-#' @param design what [describe_design()] returns.
+#' The model of idle days alone, from how many rows and events each piece has
 #' @inheritParams fit_logistic
 #' @return what [fit_logistic()] returns.
-fit_recency <- function(idle, y, design, precision, max_iterations) {
-  level <- match(idle, design$idle_levels)
-  size <- length(design$idle_levels)
-  counts <- list(
-    x = design_matrix(list(idle = design$idle_levels), design["idle_levels"], names(precision)),
-    y = tabulate(level[y == 1], size), n = tabulate(level, size)
-  )
-  fit_logistic(list(counts), precision, 0 * precision, max_iterations)
+fit_recency <- function(chunks, precision, max_iterations) {
+  counts <- lapply(chunks, function(chunk) {
+    map <- chunk$map["intercept", names(precision), drop = FALSE]
+    list(x = matrix(1), map = map, y = sum(chunk$y), n = length(chunk$y))
+  })
+  fit_logistic(counts, precision, 0 * precision, max_iterations)
 }
 
 #' The columns that a horizon's design is made of

@@ -5,8 +5,8 @@ DIGITS <- 8 # more than a fit can know, and half of the time that all 15 take to
 
 #' Predict the risk of falling silent
 #'
-#' Exactly 0 where the silence needs more days than the horizon has. Between horizons, each fitted on its own, risks and limits
-#' are made non-decreasing by their cumulative maximum.
+#' Exactly 0 where the silence needs more days than the horizon has. Between horizons, each fitted on its own,
+#' risks and limits are made non-decreasing by their cumulative maximum.
 #'
 #' @param rows data frame of `student_id`, `idle`, `weekday`, the covariates and `holidays_<h>` for each
 #'   horizon, see [fit_survival()].
@@ -58,15 +58,18 @@ usable_parameters <- function(model) {
 #' @param parameters what [usable_parameters()] returns.
 #' @return list of `risk`, `lower`, `upper`.
 risk_at <- function(rows, possible, model, parameters) {
-  logit <- se <- rep(NA_real_, nrow(rows))
+  risk <- lower <- upper <- ifelse(possible, NA_real_, 0)
   if (parameters$model != "none") {
-    for (at in row_chunks(nrow(rows))) {
-      x <- design_matrix(rows[at, ], model, parameters$terms)
-      logit[at] <- x %*% parameters$coefficients
-      se[at] <- sqrt(pmax(0, rowSums((x %*% parameters$covariance) * x)))
+    for (at in row_chunks(rows$idle, which(possible))) {
+      piece <- design_piece(rows[at, ], model, parameters$terms)
+      logit <- drop(piece$x %*% (piece$map %*% parameters$coefficients))
+      covariance <- piece$map %*% tcrossprod(parameters$covariance, piece$map)
+      variance <- rowSums((piece$x %*% covariance) * piece$x)
+      margin <- stats::qnorm(1 - TAIL) * sqrt(pmax(0, variance))
+      risk[at] <- stats::plogis(logit)
+      lower[at] <- stats::plogis(logit - margin)
+      upper[at] <- stats::plogis(logit + margin)
     }
   }
-  limit <- function(z) ifelse(possible, stats::plogis(logit + z * se), 0)
-  list(risk = ifelse(possible, stats::plogis(logit), 0), lower = limit(stats::qnorm(TAIL)),
-       upper = limit(stats::qnorm(1 - TAIL)))
+  list(risk = risk, lower = lower, upper = upper)
 }

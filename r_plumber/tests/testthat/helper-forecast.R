@@ -11,6 +11,16 @@ forecast <- local({
   engine
 })
 
+# The columns of the design by row
+design_matrix <- function(rows, design) {
+  x <- matrix(NA_real_, nrow(rows), length(design$terms), dimnames = list(NULL, design$terms))
+  for (at in forecast$row_chunks(rows$idle)) {
+    piece <- forecast$design_piece(rows[at, ], design, design$terms)
+    x[at, ] <- piece$x %*% piece$map
+  }
+  x
+}
+
 # Landmarks of students who are looked at `each` times; `missing` is the share of a_t that is not known.
 simulate_positions <- function(n_students, each, missing = 0.1) {
   n <- n_students * each
@@ -36,7 +46,7 @@ simulate_landmarks <- function(n_students, each = 5, sd_student = 0, ...) {
     rows <- forecast$rows_of_horizon(landmarks, horizon)
     design <- forecast$describe_design(rows)
     truth <- true_coefficients(design$terms)
-    logit <- drop(forecast$design_matrix(rows, design) %*% truth) + own + log(horizon / 14)
+    logit <- drop(design_matrix(rows, design) %*% truth) + own + log(horizon / 14)
     happens <- forecast$can_happen(landmarks, horizon) & runif(nrow(landmarks)) < plogis(logit)
     event <- pmax(event, as.integer(happens))
     landmarks[[paste0("event_", horizon)]] <- as.integer(event)
@@ -55,8 +65,8 @@ true_coefficients <- function(terms) {
   truth
 }
 
-# (estimate - truth) / standard error of every coefficient, when outcomes come from the fitted model and those that
-# the prior holds near 0 come from the prior
+# (estimate - truth) / standard error of every coefficient, when outcomes come from the fitted model and
+# coefficients that the prior holds near 0 come from it
 standardised_coefficients <- function(n_students, each, seed) {
   set.seed(seed)
   landmarks <- simulate_landmarks(n_students, each)
@@ -64,10 +74,9 @@ standardised_coefficients <- function(n_students, each, seed) {
   design <- forecast$describe_design(rows)
   truth <- true_coefficients(design$terms)
   near_zero <- !design$terms %in% forecast$recency_terms(design)
-  prior_sd <- c(idle = 2.5, others = 0.1)
-  truth[near_zero] <- rnorm(sum(near_zero), sd = prior_sd[["others"]])
-  landmarks$event_14 <- as.integer(runif(nrow(rows)) < plogis(forecast$design_matrix(rows, design) %*% truth))
-  fit <- forecast$fit_horizon(landmarks, 14, prior_sd)
+  truth[near_zero] <- rnorm(sum(near_zero), sd = forecast$PRIOR_SD[["others"]])
+  landmarks$event_14 <- as.integer(runif(nrow(rows)) < plogis(design_matrix(rows, design) %*% truth))
+  fit <- forecast$fit_horizon(landmarks, 14, forecast$PRIOR_SD)
   stopifnot(fit$status == "fitted")
   stats::setNames((fit$coefficients - truth) / sqrt(diag(fit$covariance)), fit$terms)
 }

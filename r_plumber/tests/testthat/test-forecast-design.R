@@ -24,7 +24,7 @@ test_that("columns have their names, order and values", {
     1, c(0, 1, 1, 0), c(0, 0, 0, 1), a_t, c(0, 1, 0, 0), a_t * c(0, 2, 2, 6) / 7, c(0, 1, 0, 1),
     c(0, 0, 1, 0), c(-1, -1, -1, 3) / sqrt(3)
   )
-  expect_equal(unname(forecast$design_matrix(rows, design)), unname(by_hand))
+  expect_equal(unname(design_matrix(rows, design)), unname(by_hand))
   scale <- design$covariates$a_t
   expect_equal(scale[c("median", "mean", "missing")], list(median = 2, mean = 3, missing = TRUE))
 })
@@ -40,7 +40,7 @@ test_that("a column that is constant is left out, and said", {
   cases <- list(list(idle = 7, a_t = 1:4), list(weekday = 4, a_t = 1:4), list(idle = 0:3, holidays = 0:3))
   for (case in cases) {
     rows <- do.call(rows_of, case)
-    x <- forecast$design_matrix(rows, forecast$describe_design(rows))
+    x <- design_matrix(rows, forecast$describe_design(rows))
     expect_true(all(apply(x[, -1, drop = FALSE], 2, var) > 0))
   }
 })
@@ -51,16 +51,22 @@ test_that("weekdays without a Monday among them have a column each", {
 
 test_that("idle days not seen in training are the nearest that were, of two the fewer", {
   design <- forecast$describe_design(rows_of(idle = c(2, 6, 9), a_t = 1:3))
-  x <- forecast$design_matrix(rows_of(idle = 0:13, a_t = 3), design)
+  x <- design_matrix(rows_of(idle = 0:13, a_t = 3), design)
   level <- c(2, 2, 2, 2, 2, 6, 6, 6, 9, 9, 9, 9, 9, 9)
   expect_identical(unname(x[, "idle_6"]), as.numeric(level == 6))
   expect_identical(unname(x[, "idle_9"]), as.numeric(level == 9))
   expect_equal(unname(x[, "a_t_idle"]), unname(x[, "a_t"]) * (level - 7) / 7)
 })
 
-test_that("chunks together are the rows in order", {
-  chunks <- forecast$row_chunks(2L * forecast$CHUNK_ROWS + 1L)
-  expect_identical(lengths(chunks, use.names = FALSE), c(rep(forecast$CHUNK_ROWS, 2L), 1L))
-  expect_identical(unlist(chunks, use.names = FALSE), seq_len(2L * forecast$CHUNK_ROWS + 1L))
-  expect_length(forecast$row_chunks(0L), 0L)
+test_that("chunks together are the rows, each of the same idle days and none too large", {
+  whole <- forecast$CHUNK_ROWS
+  assign("CHUNK_ROWS", 10L, envir = forecast)
+  withr::defer(assign("CHUNK_ROWS", whole, envir = forecast))
+  idle <- rep(c(3, 0, 13), c(21, 10, 4))[order(sin(1:35))]
+  chunks <- forecast$row_chunks(idle)
+  expect_identical(sort(unlist(chunks, use.names = FALSE)), 1:35)
+  expect_identical(unname(lengths(chunks)), c(10L, 10L, 10L, 1L, 4L))
+  expect_true(all(vapply(chunks, function(at) length(unique(idle[at])) == 1L, NA)))
+  expect_identical(sort(unlist(forecast$row_chunks(idle, 5:9), use.names = FALSE)), 5:9)
+  expect_length(forecast$row_chunks(numeric()), 0L)
 })

@@ -6,7 +6,7 @@ design_of <- function(landmarks, horizon) {
   known <- which(!is.na(landmarks[[paste0("event_", horizon)]]) & 14 - landmarks$idle <= horizon)
   rows <- forecast$rows_of_horizon(landmarks, horizon, known)
   list(
-    x = forecast$design_matrix(rows, forecast$describe_design(rows)), student = landmarks$student_id[known],
+    x = design_matrix(rows, forecast$describe_design(rows)), student = landmarks$student_id[known],
     y = landmarks[[paste0("event_", horizon)]][known]
   )
 }
@@ -112,6 +112,23 @@ test_that("outcomes not known yet have no part in the fit", {
   )
 })
 
+test_that("where days off do not count as idle, rows whose silence needs longer have no part in the fit", {
+  later <- data.table::copy(landmarks)
+  later$due <- 14 - later$idle
+  fit <- forecast$fit_survival(landmarks)
+  expect_equal(forecast$fit_survival(later), fit)
+  late <- seq_len(nrow(later)) %% 3 == 0
+  later$due[late] <- later$due[late] + 7
+  for (horizon in c(7, 14, 28)) later[[paste0("event_", horizon)]][later$due > horizon] <- 0L
+  for (horizon in c(7, 14, 28)) {
+    can <- later[later$due <= horizon, ]
+    can$due <- NULL
+    expect_equal(of_horizon(forecast$fit_survival(later), horizon),
+                 of_horizon(forecast$fit_survival(can, horizons = horizon), horizon))
+  }
+  expect_lt(of_horizon(forecast$fit_survival(later), 14)$n, of_horizon(fit, 14)$n)
+})
+
 test_that("separation stays finite with the prior, and is said without it", {
   separated <- landmarks
   separated$a_t <- separated$event_28 * 10 + seq(0, 1, length.out = nrow(separated))
@@ -168,6 +185,10 @@ test_that("impossible landmarks are refused with field and row", {
   expect_identical(refused(weekday = 0), "landmarks.weekday")
   expect_identical(refused(idle = 6, event_7 = 1L), "landmarks.event_7")
   expect_identical(refused(idle = 8, event_7 = 1L, event_14 = 0L), "landmarks.event_14")
+  landmarks$due <- 14 - landmarks$idle
+  expect_identical(refused(idle = 6, due = 7), "landmarks.due")
+  expect_identical(refused(due = 20.5), "landmarks.due")
+  expect_identical(refused(idle = 8, due = 8, event_7 = 1L), "landmarks.event_7")
   for (horizons in list(10, c(7, 7), numeric())) {
     problem <- tryCatch(forecast$fit_survival(landmarks, horizons = horizons), problem = identity)
     expect_identical(problem$errors[[1]]$field, "horizons")

@@ -69,6 +69,30 @@ test_that("JSON and CSV give the same answer on every route", {
   expect_equal(numbers(by_json$risks$risk), plogis(ifelse(new$idle >= 4, -1, -2)), tolerance = 1e-7)
 })
 
+test_that("the days that a silence needs come as JSON and as CSV, or are refused", {
+  later <- data.table::copy(landmarks)
+  later$due <- 14 - later$idle + (seq_len(nrow(later)) %% 2) * 3
+  for (horizon in c(7, 14, 28)) later[[paste0("event_", horizon)]][later$due > horizon] <- 0L
+  json <- finished(service, "/survival/fit", list(landmarks = arrays(later)))$result
+  text <- finished(service, "/survival/fit", csv(later), "Content-Type" = "text/csv")$result
+  expect_equal(text, json, tolerance = 1e-9)
+  rows_of_fit <- function(result) numbers(lapply(result$risk_model, `[[`, "n"))
+  expect_identical(rows_of_fit(json), vapply(c(7, 14, 28), function(horizon) sum(later$due <= horizon) + 0, 0))
+  refused <- function(value, status) {
+    later$due[2] <- value
+    for (problem in list(
+      finished(service, "/survival/fit", list(landmarks = arrays(later)))$problem,
+      finished(service, "/survival/fit", csv(later), "Content-Type" = "text/csv")$problem
+    )) {
+      expect_identical(problem$status, status)
+      expect_identical(problem$errors[[1]][c("field", "row")], list(field = "landmarks.due", row = 2L))
+    }
+  }
+  refused(0, 422L)
+  refused(15.5, 422L)
+  refused(NA, 400L)
+})
+
 test_that("arrays stay arrays at length one, and what is not estimated is null", {
   one <- list(
     student_id = I("s"), idle = I(3), weekday = I(1), a_t = I(NA), e_t = I(NA), r_t = I(NA), mean_gap = I(NA),

@@ -23,6 +23,21 @@ test_that("no risk before the rest of 14 days has passed, and none that falls wi
   expect_true(all(of$risk_lower[possible] < of$risk[possible] & of$risk[possible] < of$risk_upper[possible]))
 })
 
+test_that("the days that the silence needs decide what is 0, where they are not 14 - idle", {
+  later <- data.table::copy(new)
+  later$due <- 14 - later$idle
+  expect_identical(predicted(rows = later), predicted())
+  later$due <- later$due + rep(c(0, 8), 100)
+  possible <- outer(later$due, c(7, 14, 28), `<=`)
+  of <- predicted(rows = later)
+  for (name in names(of)) expect_identical(of[[name]] == 0, !possible)
+  stays <- possible[, 1] | new$idle < 7 # nothing shorter was raised or is gone
+  expect_identical(of$risk[stays & possible[, 2], 2], predicted()$risk[stays & possible[, 2], 2])
+  later$due[3] <- 13 - later$idle[3]
+  error <- tryCatch(predicted(rows = later), problem = identity)$errors[[1]]
+  expect_identical(error[c("field", "row")], list(field = "rows.due", row = 3L))
+})
+
 test_that("a risk and its interval are those of the coefficients and their covariance", {
   one <- list(
     horizon = 28, idle_levels = c(0, 5),
