@@ -1,25 +1,22 @@
 """The Dagster UI as `seedtest up` serves it, on a computed cohort, and a browser to look at it."""
 
 import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
-import httpx
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from seedtest_assets.automation.weekly_runs import WeekRun, run_weeks
 from seedtest_assets.local.home import CHECKOUT
 from seedtest_assets.local.postgres import EmbeddedPostgres
-from seedtest_assets.local.webserver import Webserver
 from seedtest_assets.resources.database import Database
 from seedtest_assets.settings import settings
 from tests.orchestration.cohort import EVERY_WEEK
 from tests.orchestration.conftest import attempts_file, cohort
+from tests.served import Served, served
 
 __all__ = ["attempts_file", "cohort"]
 
@@ -37,25 +34,16 @@ SUCCEEDED, FAILED = EVERY_WEEK[:3], EVERY_WEEK[3]
 
 
 @dataclass(frozen=True)
-class Ui:
+class Ui(Served):
     """A served UI.
 
     Attributes:
-        url: its address.
         failed: a run of `seedtest run` that could not reach the IRT service.
         instance: the storage that the UI shows.
     """
 
-    url: str
     failed: WeekRun
     instance: dg.DagsterInstance
-
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        """The data that a GraphQL query gives."""
-        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=60)
-        document: dict[str, Any] = answer.raise_for_status().json()
-        assert "errors" not in document, document["errors"]
-        return document["data"]
 
 
 @pytest.fixture(scope="module")
@@ -80,25 +68,8 @@ def _served(instance: dg.DagsterInstance, home: Path) -> Iterator[Ui]:
         settings.cache_clear()
         (failed,) = run_weeks([FAILED])
     assert not failed.success
-    webserver = Webserver(home)
-    ready: list[str] = []
-    answers = threading.Event()
-
-    def serve() -> None:
-        try:
-            webserver.serve(ready=lambda url: (ready.append(url), answers.set()))
-        finally:
-            answers.set()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        assert answers.wait(150)
-        assert ready, "Dagster did not start"
-        yield Ui(ready[0], failed, instance)
-    finally:
-        webserver.stop()
-        thread.join()
+    with served(home) as there:
+        yield Ui(there.url, failed, instance)
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ idle_map <- function(idle, unchanged, design, terms) {
 #' @param idle days of all rows.
 #' @param at positions of those that are meant.
 row_chunks <- function(idle, at = seq_along(idle)) {
-  same_idle <- split(at, idle[at])
+  same_idle <- split(at, as.integer(idle[at])) # doubles would become text first
   pieces <- lapply(same_idle, function(rows) split(rows, (seq_along(rows) - 1L) %/% CHUNK_ROWS))
   unlist(unname(pieces), recursive = FALSE)
 }

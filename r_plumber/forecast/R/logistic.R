@@ -77,7 +77,7 @@ clustered_covariance <- function(chunks, fit, n_students, precision) {
     map <- chunk$map[, terms, drop = FALSE]
     p <- stats::plogis(drop(chunk$x %*% (map %*% fit$coefficients)))
     of_student <- rowsum(chunk$x * (chunk$y - chunk$n * p), chunk$student, reorder = FALSE)
-    at <- as.integer(rownames(of_student))
+    at <- unique(chunk$student) # the order of rowsum()'s rows
     scores[at, ] <- scores[at, ] + of_student %*% map
   }
   bread <- solve(fit$information)
