@@ -22,13 +22,15 @@ PATH = (
     tables.item_drift,
     tables.features_topic_daily,
     tables.weekly_metrics,
+    tables.survival_risk,
     tables.weekly_kpi,
 )
 STUDENTS = 8
 CHART_WEEKS = 26
 CAPTION = (
     "θ ability, I_t improvement in 14 days, both in logits ± standard error; E_t efficiency, R_t recovery, A_t "
-    "engagement; answers of the week, idle days. P, S and σ are NULL until their models are built."
+    "engagement; S probability of 14 days of silence within the horizon; answers of the week, idle days. P and σ are NULL until "
+    "their models are built."
 )
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -102,7 +104,7 @@ def _students(database: Database, week: Week) -> Table:
     found = database.rows(
         sa.select(
             kpi.user_id, metrics.theta, metrics.theta_se, kpi.i_t, metrics.i_t_se, metrics.i_t_method,
-            kpi.e_t, kpi.r_t, kpi.a_t, metrics.attempts, metrics.idle_days,
+            kpi.e_t, kpi.r_t, kpi.a_t, kpi.s_churn, metrics.attempts, metrics.idle_days,
         )
         .join_from(
             tables.weekly_kpi,
@@ -114,7 +116,7 @@ def _students(database: Database, week: Week) -> Table:
         .limit(STUDENTS)
     )  # fmt: skip
     table = Table(
-        "student", "θ", "I_t", "by", "E_t", "R_t", "A_t", "answers", "idle", box=SIMPLE, padding=(0, 1, 0, 0),
+        "student", "θ", "I_t", "by", "E_t", "R_t", "A_t", "S", "answers", "idle", box=SIMPLE, padding=(0, 1, 0, 0),
         title="KPI of the most active students", caption=CAPTION,
     )  # fmt: skip
     for column in table.columns:
@@ -122,7 +124,7 @@ def _students(database: Database, week: Week) -> Table:
     for row in found:
         table.add_row(
             str(row.user_id)[:8], _number(row.theta, row.theta_se), _number(row.i_t, row.i_t_se), row.i_t_method or "–",
-            _number(row.e_t), _number(row.r_t), _number(row.a_t), str(row.attempts), str(row.idle_days),
+            _number(row.e_t), _number(row.r_t), _number(row.a_t), _number(row.s_churn), str(row.attempts), str(row.idle_days),
         )  # fmt: skip
     return table
 
