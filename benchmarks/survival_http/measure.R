@@ -98,6 +98,15 @@ for (i in seq_along(starts)) {
   writeLines(sprintf('{"rows":%s,%s}', rows, model), at(sprintf("rows-%02d.json", i)))
 }
 bodies <- Sys.glob(at("rows-*.json"))
+data.table::fwrite(positions, at("rows.csv"), na = "")
+# The URL takes 80 kB; nine digits are more than a risk is told with.
+whole <- jsonlite::parse_json(sprintf("{%s}", model))
+options <- jsonlite::toJSON(whole, auto_unbox = TRUE, null = "null", digits = I(9))
+by_url <- paste0("/survival/predict?options=", utils::URLencode(options, reserved = TRUE))
+label <- sprintf("predict, three horizons, CSV, model in %.0f kB of URL", nchar(by_url) / 1024)
+measure(label, nrow(positions), function(service) {
+  job(service, by_url, at("rows.csv"), "text/csv", document)
+})
 measure("predict, three horizons, one JSON request", min(PART, nrow(positions)), function(service) {
   job(service, "/survival/predict", bodies[1], "application/json", document)
 })

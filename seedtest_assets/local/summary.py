@@ -29,8 +29,8 @@ STUDENTS = 8
 CHART_WEEKS = 26
 CAPTION = (
     "θ ability, I_t improvement in 14 days, both in logits ± standard error; E_t efficiency, R_t recovery, A_t "
-    "engagement; S probability of 14 days of silence within the horizon; answers of the week, idle days. P and σ are NULL until "
-    "their models are built."
+    "engagement; S probability of 14 days of silence within the horizon; answers of the week, idle days. P and σ are "
+    "NULL until their models are built."
 )
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -124,7 +124,8 @@ def _students(database: Database, week: Week) -> Table:
     for row in found:
         table.add_row(
             str(row.user_id)[:8], _number(row.theta, row.theta_se), _number(row.i_t, row.i_t_se), row.i_t_method or "–",
-            _number(row.e_t), _number(row.r_t), _number(row.a_t), _number(row.s_churn), str(row.attempts), str(row.idle_days),
+            _number(row.e_t), _number(row.r_t), _number(row.a_t), _number(row.s_churn), str(row.attempts),
+            str(row.idle_days),
         )  # fmt: skip
     return table
 

@@ -83,8 +83,8 @@ problem_json <- function(status, detail, errors = list(), id = NULL) {
 
 #' JSON as every service writes it: scalars unboxed, all 15 digits, NA and NULL as null
 #'
-#' @param value A list; vectors that must stay arrays at length one are wrapped in `I()`, and what is JSON already
-#'   has class "json".
+#' @param value A list; vectors that must stay arrays at length one are wrapped in `I()`, and what is JSON
+#'   already has class "json".
 to_json <- function(value) {
   as.character(jsonlite::toJSON(
     value, auto_unbox = TRUE, digits = NA, na = "null", null = "null", json_verbatim = TRUE

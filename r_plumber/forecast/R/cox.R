@@ -53,10 +53,12 @@ fit_cox <- function(gaps) {
 
 #' Test proportional hazards
 #'
-#' The test needs events at several times: where it cannot be done, survival::cox.zph stops at a singular matrix.
+#' The test needs events at several times: where it cannot be done, survival::cox.zph stops at a singular
+#' matrix.
 #'
 #' @param fit what [run_cox()] returns.
-#' @return matrix of `chisq`, `df` and `p`, a row for each covariate and "GLOBAL"; `NA` where it cannot be done.
+#' @return matrix of `chisq`, `df` and `p`, a row for each covariate and "GLOBAL"; `NA` where it cannot be
+#'   done.
 test_proportionality <- function(fit) {
   covariates <- names(fit$coefficients)
   tryCatch(survival::cox.zph(fit, terms = FALSE)$table, error = function(e) {

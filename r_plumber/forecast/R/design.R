@@ -90,7 +90,8 @@ recency_terms <- function(design) c("intercept", paste0("idle_", design$idle_lev
 #' @param rows data frame, see [describe_design()].
 #' @param design what [describe_design()] returns, from the fit that is to be used.
 #' @param terms names of the columns.
-#' @return list of `x`, a matrix with what idle days do not change, and `map`, with a column for each of `terms`.
+#' @return list of `x`, a matrix with what idle days do not change, and `map`, with a column for each of
+#'   `terms`.
 design_piece <- function(rows, design, terms) {
   columns <- list(intercept = rep(1, nrow(rows)))
   for (name in names(design$covariates)) {
@@ -122,8 +123,10 @@ idle_map <- function(idle, unchanged, design, terms) {
   map
 }
 
-#' Positions of rows in pieces that have the same idle days and are worked on one at a time: no copy is ever as
-#' large as the whole
+#' Positions of rows in pieces that have the same idle days
+#'
+#' They are worked on one at a time: no copy is ever as large as the whole.
+#'
 #' @param idle days of all rows.
 #' @param at positions of those that are meant.
 row_chunks <- function(idle, at = seq_along(idle)) {

@@ -3,7 +3,8 @@
 #' Log posterior with its derivatives
 #'
 #' @param chunks list of pieces of the data, each a list of the matrices `x` and `map` (of [design_piece()]:
-#'   coefficients belong to the columns of `x %*% map`), `y` (number of events) and `n` (number of trials) by row.
+#'   coefficients belong to the columns of `x %*% map`), `y` (number of events) and `n` (number of trials) by
+#'   row.
 #' @param coefficients where.
 #' @param precision 1 / variance of each coefficient's normal prior around 0; 0: no prior.
 #' @return list of `value` (up to a constant), `gradient` and `information`, the negative second derivative.
@@ -24,8 +25,8 @@ log_posterior <- function(chunks, coefficients, precision) {
 
 #' Maximise the log posterior
 #'
-#' Newton's method, its step halved while the log posterior falls. Near the maximum what is left to go is about
-#' the square of the last step: after one of 1e-5, some 1e-10.
+#' Newton's method, its step halved while the log posterior falls. Near the maximum what is left to go is
+#' about the square of the last step: after one of 1e-5, some 1e-10.
 #'
 #' @inheritParams log_posterior
 #' @param start coefficients to start from.
