@@ -81,7 +81,8 @@ def banks(database):
 
 def tries(database, week):
     log = tables.fit_attempt
-    query = sa.select(log.c.published, log.c.reason, log.c.diagnostics).where(log.c.week_start == week)
+    query = sa.select(log.c.published, log.c.reason, log.c.diagnostics)
+    query = query.where(log.c.week_start == week, log.c.asset == "mirt")
     return database.rows(query.order_by(log.c.tried_at))
 
 

@@ -300,7 +300,7 @@ def test_a_calibration_with_too_few_anchors_is_not_published_and_the_older_bank_
     assert "set new anchors (docs/operations.md)" in converged.description
     assert checked(result)["mirt_ability", "on_reference_scale"].passed  # that of the bank in use
     log, ability = tables.fit_attempt.c, tables.mirt_ability.c
-    (tried,) = bank.rows(sa.select(log.published, log.reason).where(log.week_start == THIRD))
+    (tried,) = bank.rows(sa.select(log.published, log.reason).where(log.week_start == THIRD, log.asset == "mirt"))
     assert (tried.published, tried.reason) == (False, converged.description)
     assert not {"item_drift", "item_dif", "bank_health"} & succeeded(result)
     used = bank.rows(

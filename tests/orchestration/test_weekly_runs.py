@@ -107,7 +107,7 @@ def test_a_service_killed_in_the_middle_of_a_calibration(cohort, storage, own_se
     retries = storage.all_logs(stopped.run_id, of_type=dg.DagsterEventType.STEP_UP_FOR_RETRY)
     assert [event.step_key for event in retries] == ["mirt"] * 3
     assert checksums(cohort) == before
-    tries = sa.select(tables.fit_attempt.c.week_start)
+    tries = sa.select(tables.fit_attempt.c.week_start).where(tables.fit_attempt.c.asset == "mirt")
     assert [row[0] for row in cohort.rows(tries)] == [FIRST]
 
     own_service.start()
