@@ -28,7 +28,7 @@ from seedtest_assets.models.landmarks import (
     training_landmarks,
 )
 from seedtest_assets.models.return_hazard import Times, concordance, cox, fit_cox, scores
-from seedtest_assets.models.survival import PRIOR_SD, HorizonModel, fit_logistic, fit_risk, predict_risk
+from seedtest_assets.models.survival import IDLE_PRIOR_SD, HorizonModel, fit_logistic, fit_risk, predict_risk
 from tests.statistics.silence_oracle import FIRST, Silence
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -308,7 +308,7 @@ def oulad() -> None:
     for horizon in (30, 60, 120):
         happened = withdrawn & (stop <= horizon)
         cluster = np.unique(student[in_training], return_inverse=True)[1]
-        prior_sd = np.array([np.inf, *np.full(x.shape[1], PRIOR_SD)])
+        prior_sd = np.array([np.inf, *np.full(x.shape[1], IDLE_PRIOR_SD)])  # weak: no idle days stand beside them
         model = fit_logistic(design[:, in_training], happened[in_training].astype(float), cluster, prior_sd)
         risk = expit(model.coefficients @ design[:, ~in_training])
         judge = np.unique(student[~in_training], return_inverse=True)[1]

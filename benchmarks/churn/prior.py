@@ -96,7 +96,7 @@ def show(found: pd.DataFrame, what: str, columns: list[float | str], digits: int
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=20)
     found: dict[str, list[dict[str, Any]]] = {"silence": [], "strong": []}
     for seed in range(parser.parse_args().seeds):
         training, later, truth = cohort(seed)

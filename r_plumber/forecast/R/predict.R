@@ -1,15 +1,15 @@
 # Risks with their intervals, from a fit's parameters alone.
 
 TAIL <- 0.05 # probability left out on each side of an interval
-DIGITS <- 8 # more than a fit can know, and half of the time that all 15 take to write
+DIGITS <- 8 # more than a fit can know; with all 15 the answer would be half as long again
 
 #' Predict the risk of falling silent
 #'
 #' Exactly 0 where the silence needs more days than the horizon has. Between horizons, each fitted on its own,
 #' risks and limits are made non-decreasing by their cumulative maximum.
 #'
-#' @param rows data frame of `student_id`, `idle`, `weekday`, the covariates and `holidays_<h>` for each
-#'   horizon, see [fit_survival()].
+#' @param rows data frame of `student_id`, `idle`, `weekday`, optionally `due`, the covariates and
+#'   `holidays_<h>` for each horizon, see [fit_survival()].
 #' @param risk_model of [fit_survival()].
 #' @return list of `risks` (columns `student_id`, `horizon`, `risk`, `risk_lower`, `risk_upper`: all rows at
 #'   the shortest horizon, then all at the next), and `models` (columns `horizon`, `model`): "full", or

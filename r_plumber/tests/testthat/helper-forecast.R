@@ -65,15 +65,16 @@ true_coefficients <- function(terms) {
   truth
 }
 
-# (estimate - truth) / standard error of every coefficient, when outcomes come from the fitted model and
-# coefficients that the prior holds near 0 come from it
-standardised_coefficients <- function(n_students, each, seed) {
+# (estimate - truth) / standard error of every coefficient, when outcomes come from the fitted model.
+# Coefficients that the prior holds near 0 come from it, or, `beyond` it, stay as large as true_coefficients()
+# makes them.
+standardised_coefficients <- function(n_students, each, seed, beyond = FALSE) {
   set.seed(seed)
   landmarks <- simulate_landmarks(n_students, each)
   rows <- forecast$rows_of_horizon(landmarks, 14)
   design <- forecast$describe_design(rows)
   truth <- true_coefficients(design$terms)
-  near_zero <- !design$terms %in% forecast$recency_terms(design)
+  near_zero <- !beyond & !design$terms %in% forecast$recency_terms(design)
   truth[near_zero] <- rnorm(sum(near_zero), sd = forecast$PRIOR_SD[["others"]])
   landmarks$event_14 <- as.integer(runif(nrow(rows)) < plogis(design_matrix(rows, design) %*% truth))
   fit <- forecast$fit_horizon(landmarks, 14, forecast$PRIOR_SD)

@@ -69,6 +69,17 @@ test_that("JSON and CSV give the same answer on every route", {
   expect_equal(numbers(by_json$risks$risk), plogis(ifelse(new$idle >= 4, -1, -2)), tolerance = 1e-7)
 })
 
+test_that("a whole model fits into the URL beside a CSV body", {
+  risk_model <- forecast$fit_survival(landmarks)$risk_model
+  options <- jsonlite::toJSON(list(risk_model = risk_model), auto_unbox = TRUE, null = "null", digits = I(9))
+  path <- paste0("/survival/predict?options=", utils::URLencode(options, reserved = TRUE))
+  risks <- finished(service, path, csv(new), "Content-Type" = "text/csv")$result$risks
+  direct <- forecast$predict_survival(new, risk_model)$risks
+  for (name in c("risk", "risk_lower", "risk_upper")) {
+    expect_equal(numbers(risks[[name]]), direct[[name]], tolerance = 1e-7)
+  }
+})
+
 test_that("the days that a silence needs come as JSON and as CSV, or are refused", {
   later <- data.table::copy(landmarks)
   later$due <- 14 - later$idle + (seq_len(nrow(later)) %% 2) * 3
