@@ -1,5 +1,6 @@
 """Windows are replaced whole or not at all, writers queue, readers never see half; failures are told apart."""
 
+import gc
 import threading
 import time
 import uuid
@@ -374,6 +375,7 @@ def short_wait(database: Database) -> Iterator[None]:
 
 
 def test_the_pool_has_two_connections_and_the_third_waits_in_vain(database: Database) -> None:
+    gc.collect()  # what earlier tests have left to be collected may still be connected
     with database.transaction(), database.transaction() as second:
         backends = sa.text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seedtest'")
         assert second.execute(backends).scalar_one() == 2
@@ -389,6 +391,7 @@ def test_runs_leave_no_connection_behind(
         database.rows(sa.select(1))
 
     database.engine.dispose()
+    gc.collect()  # before, not after: what the runs themselves leave behind is to be seen
     for _ in range(4):
         assert dg.materialize([one], resources={"database": Database()}, instance=instance).success
     left = sa.text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'seedtest'")
