@@ -134,10 +134,10 @@ def test_what_is_kept_outlives_its_users_until_it_is_stopped(machine):
         shared = ("DATABASE_URL", "R_IRT_BASE_URL", "R_IRT_INTERNAL_TOKEN")
         assert [seen[name] for name in shared] == [variables[name] for name in shared]
     assert machine.postgres.running()
-    assert [service.ready for service in machine.services.status()] == [True]
+    assert {service.ready for service in machine.services.status()} == {True}
     machine.stop()
     assert not machine.postgres.running()
-    assert [service.pid for service in machine.services.status()] == [None]
+    assert {service.pid for service in machine.services.status()} == {None}
 
 
 def test_the_doctor_names_what_mends_the_database(machine):
