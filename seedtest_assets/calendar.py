@@ -94,6 +94,11 @@ def today(now: datetime | None = None) -> date:
     return day if end is None else min(day, end + timedelta(days=1))
 
 
+def current_week(now: datetime | None = None) -> Week:
+    """The week of yesterday, whose as_of is the newest midnight before `now` (default: the clock), see `today`."""
+    return Week.of(monday(today(now) - timedelta(days=1)), now=now)
+
+
 def week_of_yesterday(now: datetime, timezone: str) -> date:
     """Monday of the week that contains yesterday: what a nightly run works on (Sunday's answers on Monday)."""
     return monday(local_day(now, timezone) - timedelta(days=1))

@@ -6,7 +6,7 @@ below again or the student has lapsed. Between them nothing is raised; crossing 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import dagster as dg
@@ -16,7 +16,7 @@ from dagster import AssetExecutionContext
 from seedtest_assets import tables
 from seedtest_assets.assets.common import FRESH_DAILY, LAST, OWNERS, column_schema, weeks, window
 from seedtest_assets.assets.records import among, days_off
-from seedtest_assets.calendar import WEEKS, Week, local_midnight, monday, today
+from seedtest_assets.calendar import WEEKS, Week, current_week, local_midnight
 from seedtest_assets.failures import STEP_RETRIES, PermanentFailure, TransientFailure
 from seedtest_assets.resources.database import Database
 from seedtest_assets.resources.webhook import Alert, ChurnWebhook
@@ -154,7 +154,7 @@ def _note(database: Database, taken: Sequence[Alert]) -> None:
 
 def _is_current(week: Week) -> bool:
     """Whether the week's as_of is the newest midnight, as that of the week of yesterday is."""
-    return week.as_of == Week.of(monday(today() - timedelta(days=1))).as_of
+    return week.as_of == current_week().as_of
 
 
 def _risk_now(week: Week) -> sa.ColumnElement[bool]:

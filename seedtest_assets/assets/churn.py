@@ -16,19 +16,25 @@ from dagster import AssetExecutionContext
 from seedtest_assets import tables
 from seedtest_assets.assets import plots
 from seedtest_assets.assets.attempts import attempt
-from seedtest_assets.assets.common import FRESH_DAILY, OWNERS, column_schema, local_date, weeks, window
-from seedtest_assets.assets.records import Known, among, days_off, read_records
+from seedtest_assets.assets.common import local_date, table_spec, weeks, window
+from seedtest_assets.assets.records import Known, among, read_records
 from seedtest_assets.calendar import WEEK, WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES, TransientFailure
 from seedtest_assets.models.landmarks import HORIZONS, OBSERVED_DAYS, at_risk, outcomes, return_gaps, training_landmarks
 from seedtest_assets.models.return_hazard import fit_cox
-from seedtest_assets.models.survival import HorizonModel, fit_risk, predict_risk
+from seedtest_assets.models.survival import (
+    FULL,
+    RECENCY,
+    HorizonModel,
+    fit_risk,
+    predict_risk,
+    usable_parameters,
+)
 from seedtest_assets.models.track_record import track_record
 from seedtest_assets.resources.database import Database, Rows, run_id
 from seedtest_assets.resources.forecast import ForecastService, SurvivalFit
 from seedtest_assets.settings import settings
 
-FULL, RECENCY = "full", "recency"
 LEAST_SLOPE, MOST_SLOPE = 0.8, 1.25
 """Calibration slopes between which a risk is taken for a probability."""
 LOOKBACK_WEEKS = math.ceil((settings().survival_lookback_days + OBSERVED_DAYS) / WEEK.days)
@@ -72,26 +78,13 @@ class Tried:
     instead: str | None
 
 
-def _earlier_weeks(weeks_before: int, until: int) -> dg.TimeWindowPartitionMapping:
-    return dg.TimeWindowPartitionMapping(start_offset=-weeks_before, end_offset=until)
-
-
 def _spec(table: sa.Table, description: str, deps: Sequence[Any], *, skippable: bool) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        key=table.name,
-        deps=deps,
-        description=description,
-        skippable=skippable,
-        group_name="churn",
-        owners=OWNERS,
-        kinds={"r", "postgres"},
-        code_version="1",
-        freshness_policy=FRESH_DAILY,
-        metadata=column_schema(table),
-    )
+    return table_spec(table, description, deps=deps, group="churn", code_version="1", skippable=skippable)
 
 
-KNOWN = [attempt, dg.AssetDep("weekly_metrics", partition_mapping=_earlier_weeks(LOOKBACK_WEEKS, 0))]
+LOOK_BACK = dg.TimeWindowPartitionMapping(start_offset=-LOOKBACK_WEEKS)
+EARLIER = dg.TimeWindowPartitionMapping(start_offset=-LOOKBACK_WEEKS, end_offset=-1)
+KNOWN = [attempt, dg.AssetDep("weekly_metrics", partition_mapping=LOOK_BACK)]
 
 
 @dg.multi_asset(
@@ -112,7 +105,7 @@ KNOWN = [attempt, dg.AssetDep("weekly_metrics", partition_mapping=_earlier_weeks
             "within 7, 14 and 28 days, with its 90 % interval, predicted with the newest published fit. A student who "
             "has been silent for 14 days has lapsed, and has no row until the next answer.",
             # Of its own earlier weeks: what was published is judged when its horizon is over.
-            [*KNOWN, dg.AssetDep("survival_risk", partition_mapping=_earlier_weeks(LOOKBACK_WEEKS, -1))],
+            [*KNOWN, dg.AssetDep("survival_risk", partition_mapping=EARLIER)],
             skippable=False,
         ),
     ],
@@ -144,20 +137,23 @@ KNOWN = [attempt, dg.AssetDep("weekly_metrics", partition_mapping=_earlier_weeks
 def churn(context: AssetExecutionContext, database: Database, forecast: ForecastService) -> Iterator[Any]:
     """Fit the churn model on the look-back, publish if that can be done, predict the risk of every student at risk."""
     (week,) = weeks(context)
-    known = read_records(database, week, days_off(database), settings().survival_lookback_days)
+    known = read_records(database, week, settings().survival_lookback_days)
     tried = _try(context, database, forecast, week, known)
+    published = tried.fit if tried.publish else None
     record = track_record(_published_risks(database, week, known))
-    fit = _as_published(week, tried) if tried.publish else newest_fit(database, week)
+    fit = _as_published(week, published) if published else newest_fit(database, week)
     risks = _risk_rows(week, known, fit, trigger="schedule")
-    meta = [_meta(context, week, tried, record)] if tried.publish else []
+    meta = [_meta(context, week, published, tried.model, record)] if published else []
     written = database.replace(
         *meta,
         Rows(tables.survival_risk, risks, window(tables.survival_risk, week)),
         Rows(tables.fit_attempt, _attempt_row(week, tried), sa.false()),
         week_start=week.start,
     )
-    if tried.publish:
-        yield dg.MaterializeResult(asset_key="survival_fit_meta", metadata=_fit_metadata(tried, record))
+    if published:
+        yield dg.MaterializeResult(
+            asset_key="survival_fit_meta", metadata=_fit_metadata(published, tried.model, record)
+        )
     yield dg.MaterializeResult(
         asset_key="survival_risk",
         metadata={"dagster/partition_row_count": written["survival_risk"], **_risk_metadata(risks, fit)},
@@ -175,7 +171,7 @@ def rescore(database: Database, week: Week, users: Sequence[str]) -> int:
         Rows written; none for students who are not at risk, or without a fit.
     """
     table = tables.survival_risk
-    known = read_records(database, week, days_off(database), users=users)
+    known = read_records(database, week, users=users)
     risks = _risk_rows(week, known, newest_fit(database, week), trigger="inactivity").assign(rank=None)
     subset = window(table, week) & among(table.c.user_id, users)
     return database.replace(Rows(table, risks, subset), week_start=week.start)[table.name]
@@ -206,8 +202,8 @@ def _try(
     fit, instead = _fitted(context, forecast, landmarks, gaps)
     short = [one for one in fit.risk_model if one["status"] != "fitted"]
     said = [f"{one['horizon']} days: {one['status']} ({one['events']} among {one['n']} landmarks)" for one in short]
-    usable = RECENCY if any(_by_idle_days(one) for one in fit.risk_model) else None
-    model = usable if short else FULL
+    by_idle_days = any(usable_parameters(one, recency_only=True)[0] == RECENCY for one in fit.risk_model)
+    model = FULL if not short else RECENCY if by_idle_days else None
     return Tried(
         fit,
         model,
@@ -243,10 +239,6 @@ def _by_python(landmarks: pd.DataFrame, gaps: pd.DataFrame) -> SurvivalFit:
     return SurvivalFit("python", fit_risk(landmarks), fit_cox(gaps))
 
 
-def _by_idle_days(model: HorizonModel) -> bool:
-    return model["recency"] is not None and model["recency"]["coefficients"] is not None
-
-
 def _ever_full(database: Database, week: Week) -> bool:
     """Whether a whole model was published by now: an older one is better than idle days alone."""
     meta = tables.survival_fit_meta.c
@@ -273,11 +265,9 @@ def _published_risks(database: Database, week: Week, known: Known) -> pd.DataFra
     return rows.assign(event=after[np.arange(len(rows)), column])
 
 
-def _as_published(week: Week, tried: Tried) -> PublishedFit | None:
-    if tried.fit is None:
-        return None
+def _as_published(week: Week, fit: SurvivalFit) -> PublishedFit:
     identity = run_id(tables.survival_fit_meta.name, week.start)
-    return PublishedFit(identity, week.start, tried.fit.engine, tried.fit.risk_model)
+    return PublishedFit(identity, week.start, fit.engine, fit.risk_model)
 
 
 def _risk_rows(week: Week, known: Known, fit: PublishedFit | None, *, trigger: str) -> pd.DataFrame:
@@ -308,10 +298,14 @@ def _risk_rows(week: Week, known: Known, fit: PublishedFit | None, *, trigger: s
     )
 
 
-def _meta(context: AssetExecutionContext, week: Week, tried: Tried, record: dict[str, dict[str, Any]]) -> Rows:
-    fit, horizon = tried.fit, settings().metrics_churn_horizon_days
-    if fit is None:
-        raise ValueError("there is no fit to publish")
+def _meta(
+    context: AssetExecutionContext,
+    week: Week,
+    fit: SurvivalFit,
+    model: str | None,
+    record: dict[str, dict[str, Any]],
+) -> Rows:
+    horizon = settings().metrics_churn_horizon_days
     of_kpi = next(one for one in fit.risk_model if one["horizon"] == horizon)
     came_true = record.get(str(horizon), {})
     row = {
@@ -319,7 +313,7 @@ def _meta(context: AssetExecutionContext, week: Week, tried: Tried, record: dict
         "week_start": week.start,
         "as_of": week.as_of,
         "engine": fit.engine,
-        "model": tried.model,
+        "model": model,
         "risk_model": fit.risk_model,
         "cox": fit.cox,
         "brier": came_true.get("brier"),
@@ -352,23 +346,20 @@ def _attempt_row(week: Week, tried: Tried) -> pd.DataFrame:
     )
 
 
-def _fit_metadata(tried: Tried, record: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    if tried.fit is None:
-        return {}
-    cox = tried.fit.cox
+def _fit_metadata(fit: SurvivalFit, model: str | None, record: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    cox = fit.cox
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": 1,
-        "engine": tried.fit.engine,
-        "model": tried.model,
+        "engine": fit.engine,
+        "model": model,
         "horizons": plots.table(
-            pd.DataFrame(tried.fit.risk_model)[["horizon", "n", "n_students", "events", "status", "iterations"]]
+            pd.DataFrame(fit.risk_model)[["horizon", "n", "n_students", "events", "status", "iterations"]]
         ),
         "coming_back": cox["status"],
     }
     if cox["status"] == "fitted":
-        of_covariates = dict.fromkeys(cox["ph_test"]["name"][:-1])
         hazards = pd.DataFrame({name: cox[name] for name in ("names", "hr", "se", "p")})
-        hazards["p_of_proportionality"] = cox["ph_test"]["p"][: len(of_covariates)]
+        hazards["p_of_proportionality"] = cox["ph_test"]["p"][:-1]  # the last is of all together
         metadata |= {"concordance": cox["concordance"], "hazard_ratios": plots.table(hazards)}
     if record:
         metadata |= {"came_true": _record_table(record), "calibration_plot": plots.calibration(record)}

@@ -45,6 +45,24 @@ def column_schema(table: sa.Table) -> dict[str, Any]:
     }
 
 
+def table_spec(
+    table: sa.Table, description: str, *, deps: Sequence[Any], group: str, code_version: str, skippable: bool
+) -> dg.AssetSpec:
+    """One table of several that are made together with an R service."""
+    return dg.AssetSpec(
+        key=table.name,
+        deps=deps,
+        description=description,
+        skippable=skippable,
+        group_name=group,
+        owners=OWNERS,
+        kinds={"r", "postgres"},
+        code_version=code_version,
+        freshness_policy=FRESH_DAILY,
+        metadata=column_schema(table),
+    )
+
+
 def weeks(context: dg.AssetExecutionContext) -> list[Week]:
     """The weeks of this run, in order: one, or a range in a single-run backfill."""
     return [Week.of(date.fromisoformat(key)) for key in sorted(context.partition_keys)]

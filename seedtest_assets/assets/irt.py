@@ -15,13 +15,11 @@ from seedtest_assets import tables
 from seedtest_assets.assets import plots
 from seedtest_assets.assets.attempts import attempt
 from seedtest_assets.assets.common import (
-    FRESH_DAILY,
-    OWNERS,
     Bank,
     bank_items,
-    column_schema,
     newest_bank,
     scale_of,
+    table_spec,
     weeks,
     window,
 )
@@ -111,18 +109,7 @@ class NotPublishable(Exception):
 
 
 def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        key=table.name,
-        deps=[attempt],
-        description=description,
-        skippable=skippable,
-        group_name="irt",
-        owners=OWNERS,
-        kinds={"r", "postgres"},
-        code_version="2",
-        freshness_policy=FRESH_DAILY,
-        metadata=column_schema(table),
-    )
+    return table_spec(table, description, deps=[attempt], group="irt", code_version="2", skippable=skippable)
 
 
 @dg.multi_asset(

@@ -37,19 +37,16 @@ def days_off(database: Database) -> Calendar:
     return Calendar(np.sort(days["day"].to_numpy(np.int64)), settings().survival_idle_skips_holidays)
 
 
-def read_records(
-    database: Database, week: Week, calendar: Calendar, lookback_days: int = 0, users: Sequence[str] | None = None
-) -> Known:
+def read_records(database: Database, week: Week, lookback_days: int = 0, users: Sequence[str] | None = None) -> Known:
     """Facts before the week's as_of of students who were at risk then or on a day of the look-back.
 
     Args:
         database: where they are.
         week: whose as_of ends the look-back.
-        calendar: days off.
         lookback_days: days before as_of.
         users: only these students.
     """
-    first = week.as_of_day.toordinal() - lookback_days
+    calendar, first = days_off(database), week.as_of_day.toordinal() - lookback_days
     begins = local_midnight(date.fromordinal(calendar.earliest_at_risk(first)), week.timezone)
     a = database.attempt.c
     day = _ordinal(local_date(a.completed_at, week))

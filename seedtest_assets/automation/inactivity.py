@@ -24,7 +24,7 @@ from seedtest_assets.assets.churn import newest_fit, rescore
 from seedtest_assets.assets.common import local_date
 from seedtest_assets.assets.records import days_off
 from seedtest_assets.assets.weekly_kpi import rejoin
-from seedtest_assets.calendar import Week, local_midnight, monday, today
+from seedtest_assets.calendar import Week, current_week, local_midnight, monday
 from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database
 from seedtest_assets.resources.webhook import ChurnWebhook
@@ -154,7 +154,7 @@ def rescore_inactive(context: dg.OpExecutionContext, config: Bounds, database: D
 
     Any number of times: whose risk has been computed for this silence keeps it.
     """
-    week = max(_week(), _week(datetime.fromisoformat(config.as_of)))
+    week = max(current_week(), current_week(datetime.fromisoformat(config.as_of)))
     silences = Silences(database, week)
     undone, computed = silences.between(datetime.fromisoformat(config.first), datetime.fromisoformat(config.last))
     users = undone + computed
@@ -187,7 +187,7 @@ def refresh_inactive() -> None:
 @dg.sensor(job=refresh_inactive, minimum_interval_seconds=SECONDS_BETWEEN_TICKS)
 def inactivity(context: dg.SensorEvaluationContext, database: Database) -> dg.SensorResult | dg.SkipReason:
     """Finds students who have been idle for INACTIVITY_THRESHOLD_DAYS and requests one run for them."""
-    week = _week()
+    week = current_week()
     if newest_fit(database, week) is None:
         return dg.SkipReason("no fit of the churn model has been published yet: nothing to compute a risk with")
     batch = Silences(database, week).batch(datetime.fromisoformat(context.cursor) if context.cursor else None)
@@ -195,8 +195,3 @@ def inactivity(context: dg.SensorEvaluationContext, database: Database) -> dg.Se
         days = settings().inactivity_threshold_days
         return dg.SkipReason(f"the risk of everybody who has been idle for {days} days is known as of {week.as_of}")
     return dg.SensorResult(run_requests=[batch.request(week)], cursor=batch.last.isoformat())
-
-
-def _week(now: datetime | None = None) -> Week:
-    """The week of yesterday, whose as_of is the last midnight before `now` (default: the clock)."""
-    return Week.of(monday(today(now) - timedelta(days=1)), now=now)

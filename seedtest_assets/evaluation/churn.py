@@ -55,12 +55,11 @@ from seedtest_assets.models.landmarks import (
     training_landmarks,
 )
 from seedtest_assets.models.return_hazard import fit_cox
-from seedtest_assets.models.survival import HorizonModel, fit_risk, predict_risk
+from seedtest_assets.models.survival import FULL, RECENCY, HorizonModel, fit_risk, predict_risk
 from seedtest_assets.models.weekly import LOOKBACK_DAYS, weekly_numbers
 from seedtest_assets.resources.database import Database
 from seedtest_assets.settings import settings
 
-FULL, RECENCY = "full", "recency"
 LATER_SHARE = 0.4
 """Of the days: how many are judged, unless said otherwise."""
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from seedtest_assets.assets.plots import INTERVAL_95
 from seedtest_assets.models.abroca import abroca
 from seedtest_assets.models.calibration_curve import brier_skill, calibration_curve, recalibration
 from seedtest_assets.models.evaluation import Estimate, Outcomes, auc, basic_interval, brier, mean, student_weights
@@ -16,7 +17,6 @@ from seedtest_assets.models.survival import FEWEST
 ICI_DRAWS = 100
 """Draws behind the interval of the ICI: each of them smooths a curve of its own."""
 
-NORMAL_95 = 1.959963984540054
 UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 
 
@@ -100,7 +100,7 @@ def _within(found: Estimate, low: float, high: float) -> Estimate:
 
 
 def _normal_interval(value: float, se: float) -> Estimate:
-    return Estimate(value, value - NORMAL_95 * se, value + NORMAL_95 * se)
+    return Estimate(value, value - INTERVAL_95 * se, value + INTERVAL_95 * se)
 
 
 def too_few(happened: Bools, student: Ints) -> str | None:

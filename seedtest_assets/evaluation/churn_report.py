@@ -14,14 +14,16 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 
-from seedtest_assets.evaluation.churn import FULL, MOST_GROUPS, RECENCY, Evaluation, Horizon
-from seedtest_assets.evaluation.churn_quality import ICI_DRAWS, NORMAL_95, GroupQuality
+from seedtest_assets.assets.plots import INTERVAL_95
+from seedtest_assets.evaluation.churn import MOST_GROUPS, Evaluation, Horizon
+from seedtest_assets.evaluation.churn_quality import ICI_DRAWS, GroupQuality
 from seedtest_assets.evaluation.churn_summary import MODELS, p_value, verdicts
 from seedtest_assets.evaluation.report import plain_number, signed_number
 from seedtest_assets.models.abroca import roc
 from seedtest_assets.models.calibration_curve import calibration_bins, calibration_curve
 from seedtest_assets.models.evaluation import Estimate
 from seedtest_assets.models.irt import Bools, Floats
+from seedtest_assets.models.survival import FULL, RECENCY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -236,7 +238,7 @@ def _calibration_figure(rows: pd.DataFrame, horizon: Horizon) -> Element:
 
 def _binomial_interval(share: Floats, n: Floats) -> tuple[Floats, Floats]:
     """Wilson's 95 % interval of shares."""
-    z = NORMAL_95**2 / n
+    z = INTERVAL_95**2 / n
     centre = (share + z / 2) / (1 + z)
     half = np.sqrt(z * (share * (1 - share) + z / 4)) / (1 + z)
     return centre - half, centre + half
@@ -332,7 +334,7 @@ def _cox(evaluation: Evaluation) -> Iterator[Element]:
     p_of_test = dict(zip(cox["ph_test"]["name"], cox["ph_test"]["p"], strict=True))
     rows: list[list[Element | str]] = []
     for name, coef, se, p in zip(*(cox[key] for key in ("names", "coef", "se", "p")), strict=True):
-        ratio = Estimate(*np.exp([coef, coef - NORMAL_95 * se, coef + NORMAL_95 * se]).tolist())
+        ratio = Estimate(*np.exp([coef, coef - INTERVAL_95 * se, coef + INTERVAL_95 * se]).tolist())
         rows.append([COVARIATE_NAMES[name], _cell(ratio), p_value(p), p_value(p_of_test[name])])
     rows.append([COVARIATE_NAMES["GLOBAL"], "", "", p_value(p_of_test["GLOBAL"])])
     yield _table(["per standard deviation", "hazard ratio", "p", "p of proportionality"], rows)

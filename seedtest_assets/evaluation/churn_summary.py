@@ -12,10 +12,11 @@ from rich.table import Table
 
 from seedtest_assets.assets import plots
 from seedtest_assets.assets.churn import LEAST_SLOPE, MOST_SLOPE
-from seedtest_assets.evaluation.churn import FULL, RECENCY, Evaluation, Horizon
+from seedtest_assets.evaluation.churn import Evaluation, Horizon
 from seedtest_assets.evaluation.churn_quality import ICI_DRAWS, GroupQuality
 from seedtest_assets.evaluation.report import cell, plain_number, signed_number
 from seedtest_assets.models.evaluation import Estimate
+from seedtest_assets.models.survival import FULL, RECENCY
 
 MODELS = {FULL: "whole model", RECENCY: "idle days alone"}
 MOST_OFF = 0.05

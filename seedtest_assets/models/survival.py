@@ -22,6 +22,9 @@ from seedtest_assets.models.landmarks import COVARIATES, HORIZONS
 HorizonModel = dict[str, Any]
 """What `fit_risk` says of a horizon."""
 
+FULL, RECENCY = "full", "recency"
+"""The whole model, and that of idle days alone."""
+
 FEWEST = 10
 """Events, landmarks without one, and students that a fit needs."""
 
@@ -82,7 +85,7 @@ def predict_risk(rows: pd.DataFrame, model: list[HorizonModel], *, recency_only:
     found: list[pd.DataFrame] = []
     highest = np.zeros((3, len(rows)))
     for of_horizon in sorted(model, key=lambda one: int(one["horizon"])):
-        name, parameters = _usable(of_horizon, recency_only=recency_only)
+        name, parameters = usable_parameters(of_horizon, recency_only=recency_only)
         highest = np.fmax(highest, at := _risk_at(rows, of_horizon, parameters))
         published = np.where(np.isnan(at), np.nan, highest)
         found.append(
@@ -99,12 +102,12 @@ def predict_risk(rows: pd.DataFrame, model: list[HorizonModel], *, recency_only:
     return pd.concat(found, ignore_index=True)
 
 
-def _usable(model: HorizonModel, *, recency_only: bool) -> tuple[str, HorizonModel | None]:
-    """The whole model's parameters, or those of idle days alone, or none."""
+def usable_parameters(model: HorizonModel, *, recency_only: bool) -> tuple[str, HorizonModel | None]:
+    """The whole model's parameters (FULL), or those of idle days alone (RECENCY), or none ("none"), with their name."""
     if model["coefficients"] is not None and not recency_only:
-        return "full", model
+        return FULL, model
     if model["recency"] is not None and model["recency"]["coefficients"] is not None:
-        return "recency", model["recency"]
+        return RECENCY, model["recency"]
     return "none", None
 
 
@@ -140,13 +143,13 @@ def _fit_horizon(landmarks: pd.DataFrame, horizon: int, prior_sd: float) -> Hori
     design = _describe(rows, horizon)
     found: dict[str, HorizonModel] = {}
     recency = _recency_terms(design)
-    for name, terms in (("recency", recency), ("full", design["terms"])):
+    for name, terms in ((RECENCY, recency), (FULL, design["terms"])):
         of_terms = np.array([np.inf, *np.where(np.isin(terms[1:], recency), IDLE_PRIOR_SD, prior_sd)])
         fit = fit_logistic(_design(rows, design, terms), y, student, of_terms)
         parameters = {"coefficients": fit.coefficients.tolist(), "covariance": fit.covariance.tolist()}
         found[name] = {"terms": terms, **(parameters if fit.converged else nothing)}
     status = {"status": "fitted" if fit.converged else "not converged", "iterations": fit.iterations}
-    return {**counts, **status, **design, **found["full"], "recency": found["recency"]}
+    return {**counts, **status, **design, **found[FULL], "recency": found[RECENCY]}
 
 
 def _describe(rows: pd.DataFrame, horizon: int) -> HorizonModel:
