@@ -29,7 +29,7 @@ STUDENTS = 8
 CHART_WEEKS = 26
 CAPTION = (
     "θ ability, I_t improvement in 14 days, both in logits ± standard error; E_t efficiency, R_t recovery, A_t "
-    "engagement; S probability of 14 days of silence within the horizon; answers of the week, idle days. P and σ are "
+    "engagement; S probability of 14 days of silence within the horizon; n answers of the week; idle days. P and σ are "
     "NULL until their models are built."
 )
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -116,7 +116,7 @@ def _students(database: Database, week: Week) -> Table:
         .limit(STUDENTS)
     )  # fmt: skip
     table = Table(
-        "student", "θ", "I_t", "by", "E_t", "R_t", "A_t", "S", "answers", "idle", box=SIMPLE, padding=(0, 1, 0, 0),
+        "student", "θ", "I_t", "by", "E_t", "R_t", "A_t", "S", "n", "idle", box=SIMPLE, padding=(0, 1, 0, 0),
         title="KPI of the most active students", caption=CAPTION,
     )  # fmt: skip
     for column in table.columns:

@@ -296,3 +296,20 @@ def test_nobody_is_missed_or_done_twice(fitted, instance, clock, monkeypatch):
             suppress_health_check=list(hypothesis.HealthCheck),
         ),
     )
+
+
+@pytest.mark.slow
+def test_thousands_at_once_are_one_run(fitted, instance, clock):
+    """A school's term ends: everybody falls silent on the same day, many of them at the same instant."""
+    many = 5_000
+    clock(datetime.combine(FIRST_DAY + 20 * DAY, time(12), ZoneInfo("UTC")))
+    instants = [datetime.combine(FIRST_DAY + 10 * DAY, time(hour), ZoneInfo("UTC")) for hour in (9, 10)]
+    answer(fitted, [(student, instants[student % 2]) for student in range(many)])
+    said = tick(fitted, instance)
+    (request,) = said.run_requests
+    assert bounds(request)[:2] == tuple(instants)
+    assert execute(fitted, instance, request).success
+    rows = written(fitted)
+    assert {who for who, _ in rows} == {user(student) for student in range(many)}
+    assert {(row.horizons, row.idle_days, row.trigger) for row in rows.values()} == {((7, 14, 28), 9, "inactivity")}
+    assert tick(fitted, instance, said.cursor).skip_message
