@@ -252,9 +252,9 @@ def _published_risks(database: Database, week: Week, known: Known) -> pd.DataFra
     today = sa.literal(week.as_of_day, sa.Date)
     first = week.days_before(settings().survival_lookback_days)
     risks = database.frame(
-        sa.select(r.user_id, day.label("day"), r.horizon_days.label("horizon"), r.risk, r.risk_recency).where(
-            day == r.week_start + WEEK.days, r.as_of >= first, day + r.horizon_days <= today
-        )
+        sa.select(r.user_id, day.label("day"), r.horizon_days.label("horizon"), r.risk, r.risk_recency)
+        .where(day == r.week_start + WEEK.days, r.as_of >= first, day + r.horizon_days <= today)
+        .order_by(r.week_start, r.horizon_days, r.user_id)  # sums are the same to the last digit
     )
     student = known.users.get_indexer(pd.Index(risks["user_id"].astype(str)))
     # Whoever is not known any more has been erased since.
