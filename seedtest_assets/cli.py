@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -53,6 +53,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 1,
 ) -> None:
     """Simulate a cohort, compute all its weeks, and show what came out beside the truth."""
+    from seedtest_assets.calendar import monday
     from seedtest_assets.local import demo as cohort
     from seedtest_assets.resources.database import Database
     from seedtest_assets.simulate import CohortSpec
@@ -66,7 +67,9 @@ def demo(
                 _simulate(progress, spec, cohort.folder())
                 cohort.forget_attempts(Database())
             _import(progress, cohort.folder() / "attempts.parquet", source=cohort.SOURCE)
-            _run(progress, spec.start, spec.end, resume=kept)
+            cohort.set_goals(Database(), spec)
+            # The Bayesian fit of one week: of 26 it would take most of an hour.
+            _run(progress, spec.start, spec.end, resume=kept, bayesian=[monday(spec.end)])
         _show(spec.end)
         console.print(cohort.recovery_of_truth(Database(), spec))
     console.print(
@@ -292,6 +295,75 @@ def evaluate_churn_(
         _write(json_file, json.dumps(evaluation.document(), indent=2) + "\n")
 
 
+@evaluate_app.command("growth")
+def evaluate_growth_(
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet of attempts, as for import; default: the database's.")
+    ] = None,
+    item_column: Annotated[
+        str | None, typer.Option(help="Take the item from this column: topic_id where questions are too many.")
+    ] = None,
+    horizon: Annotated[list[int] | None, typer.Option(min=1, help="Weeks ahead, repeated; default: 1, 2, 4.")] = None,
+    cuts: Annotated[int, typer.Option(min=1, help="Mondays, over the last 40 % of the weeks, to predict from.")] = 3,
+    target: Annotated[
+        list[float] | None,
+        typer.Option(
+            help="Score to reach, logits, repeated; default: METRICS_DEFAULT_TARGET. Always: last score + .3."
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(min=200, help="Draws of the posterior, in each of four chains.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampler and the intervals.")] = 1,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Draws of students behind the intervals; 0: none.")] = 500,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all numbers here, too.")] = None,
+) -> None:
+    """Predict own-week scores, and P(goal), in later weeks that no model has seen, beside naive predictions.
+
+    Items, scores and models are made anew from the answers before each of several Mondays. Shown with 95 % intervals
+    over students, for each horizon and method: coverage of predictive intervals, CRPS and RMSE of scores; Brier score,
+    skill, calibration slope and ICI of the probability of a score at or above a target.
+    """
+    from seedtest_assets.evaluation.growth import (
+        Protocol,
+        answers_of_database,
+        answers_of_file,
+        evaluate_growth,
+    )
+    from seedtest_assets.evaluation.growth_summary import metadata, print_growth_evaluation
+    from seedtest_assets.evaluation.irt import NotEvaluable
+    from seedtest_assets.intake.files import UnreadableFile
+    from seedtest_assets.resources.database import Database
+    from seedtest_assets.resources.glmm import GlmmService
+    from seedtest_assets.resources.plumber import IrtService
+
+    protocol = Protocol(cuts=cuts, samples=samples, seed=seed, bootstrap=bootstrap)
+    if horizon:
+        protocol = replace(protocol, horizons=tuple(sorted(set(horizon))))
+    if target:
+        protocol = replace(protocol, targets=tuple(sorted(set(target))))
+    with _machine():
+        with _progress() as progress:
+            task = progress.add_task("reading", total=1.0)
+
+            def advance(what: str, done: float) -> None:
+                progress.update(task, description=what, completed=done)
+
+            try:
+                if file is None:
+                    answers = answers_of_database(Database(), item_column or "item_id")
+                else:
+                    answers, refused = answers_of_file(file, item_column, lambda done: advance("reading", done))
+                    _say_refused(refused)
+                evaluation = evaluate_growth(answers, IrtService(), GlmmService(), protocol, advance)
+            except (UnreadableFile, NotEvaluable) as error:
+                progress.stop()
+                _give_up(str(error))
+        if file is None:
+            _observe("growth_goal", metadata(evaluation))
+        print_growth_evaluation(console, evaluation)
+    if json_file is not None:
+        _write(json_file, json.dumps(evaluation.document(), indent=2) + "\n")
+
+
 @contextmanager
 def _machine(*, services: bool = True) -> Iterator[None]:
     """`local_machine`, migrated; what cannot be started or reached is said in one sentence."""
@@ -409,14 +481,14 @@ def _observe(asset: str, metadata: dict[str, Any]) -> None:
         instance.report_runless_asset_event(dg.AssetObservation(asset, metadata=metadata))
 
 
-def _run(progress: Progress, first: date, last: date, *, resume: bool) -> None:
+def _run(progress: Progress, first: date, last: date, *, resume: bool, bayesian: Collection[date] = ()) -> None:
     from seedtest_assets.automation.weekly_runs import run_weeks
     from seedtest_assets.calendar import weeks_between
 
     try:
         weeks = weeks_between(first, last)
         task = progress.add_task(f"computing {len(weeks)} weeks", total=len(weeks))
-        for outcome in run_weeks(weeks, resume=resume):
+        for outcome in run_weeks(weeks, resume=resume, bayesian=bayesian):
             progress.update(task, description=f"week of {outcome.week}", completed=weeks.index(outcome.week) + 1)
             if not outcome.success:
                 progress.stop()

@@ -77,6 +77,36 @@ class Settings(BaseSettings):
         default=True, description="I_t from ability (true) or from proportions correct (false)."
     )
 
+    glmm_lookback_weeks: int = Field(
+        default=12, ge=2, le=104, description="Weeks of scores that the trend of lme4 is fitted on."
+    )
+    growth_engine: Literal["plumber", "pymc", "auto"] = Field(
+        default="auto",
+        description="What fits the Bayesian trend: brms in the growth service, PyMC in this process, or the service "
+        "while it answers and the students are not too many for it.",
+    )
+    metrics_use_bayesian: bool = Field(
+        default=False, description="P from the Bayesian posterior (true) or from the trend of lme4 (false)."
+    )
+    metrics_default_target: float = Field(
+        default=0.0, description="Ability to reach for a student who has set no goal, logits."
+    )
+    metrics_default_goal_weeks: int = Field(
+        default=4, ge=1, le=104, description="Weeks from as_of to the date of a goal that has none."
+    )
+    brms_lookback_weeks: int = Field(
+        default=12, ge=1, le=104, description="Weeks of scores that the Bayesian trend is fitted on."
+    )
+    brms_n_samples: int = Field(default=2000, ge=100, description="Draws kept of each chain.")
+    brms_n_warmup: int = Field(default=1000, ge=100, description="Draws before them, in which the sampler adapts.")
+    brms_n_chains: int = Field(default=4, ge=2, le=16, description="Chains; without two there is no R-hat.")
+    brms_max_students: int = Field(
+        default=1000, ge=1, description="With more students GROWTH_ENGINE=auto takes PyMC's marginal form at once."
+    )
+    growth_max_seconds: float = Field(
+        default=600.0, gt=0, description="A Bayesian fit that takes longer is stopped, and not published."
+    )
+
     survival_engine: Literal["plumber", "python", "auto"] = Field(
         default="auto",
         description="What fits the churn model: the forecast service, this process, or the service while it answers.",
@@ -114,6 +144,18 @@ class Settings(BaseSettings):
     )
     r_forecast_timeout_secs: float = Field(
         default=600.0, gt=0, description="Longest wait for one forecast job, queueing included."
+    )
+
+    r_glmm_base_url: str | None = Field(default=None, description="Base URL of the glmm service (lme4).")
+    r_glmm_internal_token: SecretStr | None = Field(default=None, description="Bearer token of the glmm service.")
+    r_glmm_timeout_secs: float = Field(
+        default=600.0, gt=0, description="Longest wait for one glmm job, queueing included."
+    )
+
+    r_brms_base_url: str | None = Field(default=None, description="Base URL of the growth service (brms).")
+    r_brms_internal_token: SecretStr | None = Field(default=None, description="Bearer token of the growth service.")
+    r_brms_timeout_secs: float = Field(
+        default=900.0, gt=0, description="Longest wait for one growth job, queueing included."
     )
 
     r_service_spool_dir: Path | None = Field(

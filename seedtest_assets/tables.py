@@ -20,6 +20,8 @@ NAMING = {
 SCHEMAS = ("intake", "analytics")
 NO_TOPIC = "(none)"
 """The topic of answers whose question carries none."""
+OVERALL = "(overall)"
+"""In place of a topic where a goal is about ability as a whole."""
 
 metadata = sa.MetaData(naming_convention=NAMING)
 
@@ -55,9 +57,32 @@ def _user() -> sa.Column[Any]:
     return _required("user_id", UUID(), "the student: attempt.student_id")
 
 
-def _of_calibration() -> sa.Column[Any]:
-    parent = sa.ForeignKey("analytics.mirt_fit_meta.run_id", ondelete="CASCADE")
-    return sa.Column("run_id", UUID(), parent, primary_key=True, comment="the calibration")
+def _part_of(fit: str, comment: str) -> sa.Column[Any]:
+    parent = sa.ForeignKey(f"analytics.{fit}.run_id", ondelete="CASCADE")
+    return sa.Column("run_id", UUID(), parent, primary_key=True, comment=comment)
+
+
+def _fit(name: str, comment: str, *tables: str, required: bool = True) -> sa.Column[Any]:
+    """The fit that a row was made with, of this week or before, in one of these tables.
+
+    No foreign key: replacing a week's fit must not take along what was made with it. The integrity checks look.
+    """
+    return sa.Column(name, UUID(), nullable=not required, comment=comment, info={"fits": tables})
+
+
+def _fit_of_week() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("run_id", UUID(), primary_key=True, comment="uuid5 of asset and week"),
+        _required("week_start", sa.Date(), "Monday of the ISO week", unique=True),
+        _as_of(),
+    )
+
+
+def _dagster_run() -> tuple[sa.Column[Any], sa.Column[Any]]:
+    return (
+        _required("dagster_run_id", sa.Text(), "the run that wrote it"),
+        _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    )
 
 
 def _as_of() -> sa.Column[Any]:
@@ -174,16 +199,13 @@ fit_attempt = sa.Table(
 mirt_fit_meta = sa.Table(
     "mirt_fit_meta",
     metadata,
-    sa.Column("run_id", UUID(), primary_key=True, comment="uuid5 of asset and week"),
-    _required("week_start", sa.Date(), "Monday of the ISO week", unique=True),
-    _as_of(),
+    *_fit_of_week(),
     _required("model", sa.Text(), "Rasch, 2PL or 3PL"),
     _required("model_spec", JSONB(), "priors, quadrature, window, exclusions"),
     _optional("linking_constants", JSONB(), "onto the reference scale; NULL = on this window's own scale, of mean 0"),
     _required("metrics", JSONB(), "log_lik, n_students, n_items, n_responses, iterations, converged, …"),
     _required("fitted_at", _instant(), "when the fit was written", server_default=sa.func.now()),
-    _required("dagster_run_id", sa.Text(), "the run that wrote it"),
-    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    *_dagster_run(),
     schema="analytics",
     comment="One published calibration per week.",
 )
@@ -191,7 +213,7 @@ mirt_fit_meta = sa.Table(
 mirt_item_params = sa.Table(
     "mirt_item_params",
     metadata,
-    _of_calibration(),
+    _part_of("mirt_fit_meta", "the calibration"),
     sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False, comment="attempt.item_id"),
     _required("a", sa.Double(), "discrimination, per logit (D = 1)", info={"range": (0, 20)}),
     _required("b", sa.Double(), "difficulty, logits", info={"range": (-50, 50)}),
@@ -225,8 +247,7 @@ mirt_ability = sa.Table(
     _required("method", sa.Text(), "EAP"),
     _required("model", sa.Text(), "Rasch, 2PL or 3PL"),
     _number("lz_star", "person fit, standard normal under the model; far below 0 = answers that do not fit"),
-    # No foreign key: replacing a week's calibration must not take the abilities scored with it along.
-    _required("bank_run_id", UUID(), "the calibration it was scored with; an older one when this week's failed"),
+    _fit("bank_run_id", "the calibration it was scored with; an older one when this week's failed", "mirt_fit_meta"),
     *_origin(),
     schema="analytics",
     comment="Ability over the look-back window: an average, good for level, not a growth response.",
@@ -254,7 +275,7 @@ item_anchor = sa.Table(
 item_drift = sa.Table(
     "item_drift",
     metadata,
-    _of_calibration(),
+    _part_of("mirt_fit_meta", "the calibration"),
     sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False, comment="an anchor"),
     _number("d_a", "a of the week, linked, less that of the reference"),
     _number("d_b", "b of the week, linked, less that of the reference, logits"),
@@ -275,7 +296,7 @@ item_drift = sa.Table(
 item_dif = sa.Table(
     "item_dif",
     metadata,
-    _of_calibration(),
+    _part_of("mirt_fit_meta", "the calibration"),
     sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False, comment="attempt.item_id"),
     sa.Column("attribute", sa.Text(), primary_key=True, comment="student_attribute.name"),
     sa.Column("focal", sa.Text(), primary_key=True, comment="the group that is compared"),
@@ -303,7 +324,7 @@ item_dif = sa.Table(
 bank_health = sa.Table(
     "bank_health",
     metadata,
-    _of_calibration(),
+    _part_of("mirt_fit_meta", "the calibration"),
     _count("n_items", "items of the calibration"),
     _count("n_known", "items ever answered before as_of"),
     _number("never_used_share", "share of the known items without an answer in the look-back window", 0, 1),
@@ -367,7 +388,7 @@ weekly_metrics = sa.Table(
     _number("theta_week", "weighted likelihood estimate from this ISO week's answers alone", -20, 20),
     _number("theta_week_se", "its standard error", 0),
     _count("theta_week_n", "answers of this ISO week on calibrated items", required=False),
-    _optional("bank_run_id", UUID(), "the calibration behind i_t and theta_week"),
+    _fit("bank_run_id", "the calibration behind i_t and theta_week", "mirt_fit_meta", required=False),
     *_origin(),
     schema="analytics",
     comment="Improvement, efficiency, recovery, engagement and their parts, per student and week.",
@@ -376,9 +397,7 @@ weekly_metrics = sa.Table(
 survival_fit_meta = sa.Table(
     "survival_fit_meta",
     metadata,
-    sa.Column("run_id", UUID(), primary_key=True, comment="uuid5 of asset and week"),
-    _required("week_start", sa.Date(), "Monday of the ISO week", unique=True),
-    _as_of(),
+    *_fit_of_week(),
     _required("engine", sa.Text(), "what fitted it: plumber or python"),
     _required("model", sa.Text(), "full, or recency: fitted by idle days alone at some horizon"),
     _required("risk_model", JSONB(), "for each horizon: design, coefficients, covariance; those of idle days alone"),
@@ -388,8 +407,7 @@ survival_fit_meta = sa.Table(
     _required("calibration", JSONB(), "for each horizon how the risks that are over came true: slope, ICI, bins, …"),
     _count("n", "landmarks that the KPI's horizon was fitted on"),
     _count("events", "of these followed by silence"),
-    _required("dagster_run_id", sa.Text(), "the run that wrote it"),
-    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    *_dagster_run(),
     schema="analytics",
     comment="One published fit per week of the risk of falling silent for 14 days.",
 )
@@ -411,8 +429,7 @@ survival_risk = sa.Table(
     _required("engine", sa.Text(), "what fitted the model: plumber or python"),
     _required("model", sa.Text(), "full, or recency: by idle days alone"),
     _required("trigger", sa.Text(), "schedule, or inactivity: rescored by the sensor"),
-    # No foreign key: replacing a week's fit must not take the risks predicted with it along.
-    _required("fit_run_id", UUID(), "the fit it was predicted with; an older one when this week's failed"),
+    _fit("fit_run_id", "the fit it was predicted with; an older one when this week's failed", "survival_fit_meta"),
     *_origin(),
     schema="analytics",
     comment="Each student's probability of falling silent, calibrated, with its interval.",
@@ -438,6 +455,86 @@ churn_alert = sa.Table(
     comment="Students whose risk has crossed the threshold, once for each time it did.",
 )
 
+growth_glmm_meta = sa.Table(
+    "growth_glmm_meta",
+    metadata,
+    *_fit_of_week(),
+    _required("engine", sa.Text(), "lme4"),
+    _required("formula", sa.Text(), "the model, as R writes it"),
+    _required(
+        "fixed_effects", JSONB(), "the cohort's line: intercept (logits) and week (logits per week), se, interval"
+    ),
+    _required("random_effects", JSONB(), "sds of students' intercepts and slopes, their correlation; topics; residual"),
+    _required(
+        "overall", JSONB(), "the six parameters of the fit on theta_week without topics: goals are predicted with it"
+    ),
+    _required("metrics", JSONB(), "log_lik, aic, reliability of the students' slopes, …"),
+    _required("singular", sa.Boolean(), "a variance is estimated as 0, or a correlation as 1"),
+    _required("warnings", JSONB(), "what lme4 said of convergence and singularity"),
+    _count("n", "own-week topic scores that it was fitted on"),
+    _count("n_students", "students among them"),
+    *_dagster_run(),
+    schema="analytics",
+    comment="One published fit per week of score ~ week + (week|student) + (1|topic), week 0 = as_of.",
+)
+
+growth_glmm_effect = sa.Table(
+    "growth_glmm_effect",
+    metadata,
+    _part_of("growth_glmm_meta", "the fit"),
+    sa.Column("level", sa.Text(), primary_key=True, comment="student or topic"),
+    sa.Column("id", sa.Text(), primary_key=True, comment="the student's key, or the topic"),
+    sa.Column("term", sa.Text(), primary_key=True, comment="intercept (logits) or week (logits per week)"),
+    _required("estimate", sa.Double(), "deviation from the cohort's line, shrunk"),
+    _number("se", "its conditional standard error", 0),
+    _number("total", "the cohort's value plus the deviation: the student's own line; NULL for topics"),
+    _number("total_se", "its standard error, the cohort's included", 0),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    schema="analytics",
+    comment="How each student, and each topic, deviates from the cohort's line.",
+)
+
+growth_brms_meta = sa.Table(
+    "growth_brms_meta",
+    metadata,
+    *_fit_of_week(),
+    _required("engine", sa.Text(), "plumber (brms) or pymc"),
+    _required("formula", sa.Text(), "the model, as brms writes it"),
+    _required("priors", JSONB(), "the priors of its parameters"),
+    _required("posterior_summary", JSONB(), "mean, sd, quantiles, rhat and ess of the six parameters"),
+    _required("diagnostics", JSONB(), "rhat, ess_bulk, ess_tail, divergences, ebfmi; coverage of what was fitted"),
+    _count("n", "own-week scores that it was fitted on"),
+    _count("n_students", "students among them"),
+    *_dagster_run(),
+    schema="analytics",
+    comment="One published Bayesian fit per week of theta_week ~ week + (week|student) with known standard errors.",
+)
+
+growth_goal = sa.Table(
+    "growth_goal",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week"),
+    sa.Column("topic_id", sa.Text(), primary_key=True, comment=f"the goal's topic; {OVERALL} = ability as a whole"),
+    _as_of(),
+    _required("target_theta", sa.Double(), "ability to reach, logits"),
+    _required("target_date", sa.Date(), "the day by which"),
+    _required("goal", sa.Text(), "learning_goal, or default: the student has set none that is not over"),
+    _required("p_goal", sa.Double(), "probability that ability has reached the target then", info={"range": (0, 1)}),
+    _number("p_lower", "5 % quantile of p_goal over the posterior; NULL by the normal method", 0, 1),
+    _number("p_upper", "95 % quantile; NULL by the normal method", 0, 1),
+    _required("mu", sa.Double(), "expected ability then, logits"),
+    _required("sigma", sa.Double(), "standard deviation of ability then, logits", info={"range": (0, None)}),
+    _count("n_scores", "own-week scores of the student that it rests on"),
+    _required("method", sa.Text(), "posterior, or normal: the trend of lme4 as if its parameters were known"),
+    _required("engine", sa.Text(), "plumber, pymc or lme4"),
+    _optional("instead", sa.Text(), "why it is normal where the posterior was asked for"),
+    _fit("fit_run_id", "the fit it was predicted with", "growth_brms_meta", "growth_glmm_meta"),
+    *_origin(),
+    schema="analytics",
+    comment="Each student's probability to reach each goal, from the latent line at the goal's date.",
+)
+
 weekly_kpi = sa.Table(
     "weekly_kpi",
     metadata,
@@ -454,7 +551,7 @@ weekly_kpi = sa.Table(
     _number("sigma", "standard deviation of theta at the goal date", 0),
     _number("s_churn", "probability of 14 days of silence within the horizon", 0, 1),
     _optional("churn_state", sa.Text(), "at_risk or lapsed"),
-    _number("growth_slope", "logits per week"),
+    _number("growth_slope", "growth of ability, logits per week"),
     _number("anomaly_score", "standard normal score of the week"),
     _optional("anomaly_flag", sa.Boolean(), "the week is unusual for this student"),
     _number("forecast_theta", "expected own-week theta of next week", -20, 20),

@@ -20,6 +20,10 @@ FRESH_DAILY = dg.FreshnessPolicy.cron(
     deadline_cron="0 6 * * *", lower_bound_delta=timedelta(hours=5), timezone=settings().seedtest_timezone
 )
 """The nightly run of 02:30 has to be done by six o'clock, local time as the schedule's."""
+FRESH_WEEKLY = dg.FreshnessPolicy.cron(
+    deadline_cron="0 8 * * 1", lower_bound_delta=timedelta(hours=7), timezone=settings().seedtest_timezone
+)
+"""What is made of the closed week has to be done by Monday, eight o'clock."""
 LAST = {"dagster/priority": "-1"}
 """Tags of a step that leads to no student's numbers: of the steps that could run next, those that do come first."""
 
@@ -46,7 +50,14 @@ def column_schema(table: sa.Table) -> dict[str, Any]:
 
 
 def table_spec(
-    table: sa.Table, description: str, *, deps: Sequence[Any], group: str, code_version: str, skippable: bool
+    table: sa.Table,
+    description: str,
+    *,
+    deps: Sequence[Any],
+    group: str,
+    code_version: str,
+    skippable: bool,
+    freshness: dg.FreshnessPolicy = FRESH_DAILY,
 ) -> dg.AssetSpec:
     """One table of several that are made together with an R service."""
     return dg.AssetSpec(
@@ -58,7 +69,7 @@ def table_spec(
         owners=OWNERS,
         kinds={"r", "postgres"},
         code_version=code_version,
-        freshness_policy=FRESH_DAILY,
+        freshness_policy=freshness,
         metadata=column_schema(table),
     )
 
@@ -86,7 +97,8 @@ def window(table: sa.Table, week: Week) -> sa.ColumnElement[bool]:
         return table.c.week_start == week.start
     if "date" in table.c:
         return (table.c.date >= week.start) & (table.c.date < week.end)
-    return table.c.run_id == run_id(tables.mirt_fit_meta.name, week.start)  # children of a week's fit
+    (fit,) = table.c.run_id.foreign_keys
+    return table.c.run_id == run_id(fit.column.table.name, week.start)
 
 
 def local_date(instant: sa.ColumnElement[Any], week: Week) -> sa.ColumnElement[Any]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 
 ROWS = 20
 """Longest table in an asset's metadata, and most items in a plot that names them."""
+MOST_LINES = 200
 DOTS_PER_INCH = 80
 INTERVAL_95 = 1.959963984540054
+INTERVAL_90 = 1.6448536269514722
 PLAIN, STRIKING, PALE = "#33658a", "#c8553d", "#b8c4d0"
 
 
@@ -142,6 +145,87 @@ def risks(rows: pd.DataFrame) -> dg.MarkdownMetadataValue:
     by_idle.set(xlabel="idle days so far", ylabel="mean risk", ylim=(0, 1))
     by_idle.legend(fontsize=7)
     return _image(figure, "Risks of the students, and by idle days")
+
+
+def caterpillar(slope: Floats, se: Floats) -> dg.MarkdownMetadataValue:
+    """Students' growth per week with 90 % intervals, in ascending order; of many students an even share.
+
+    Args:
+        slope: logits per week, shape (students,).
+        se: its standard error, shape (students,).
+    """
+    order = np.argsort(slope, kind="stable")
+    shown = order[np.linspace(0, len(order) - 1, min(len(order), MOST_LINES)).round().astype(np.int64)]
+    low, high = slope[shown] - INTERVAL_90 * se[shown], slope[shown] + INTERVAL_90 * se[shown]
+    position = np.arange(len(shown))
+    figure = _figure(6.0, 3.6)
+    axes = figure.subplots()
+    apart = (low > 0) | (high < 0)
+    axes.vlines(position, low, high, colors=[PLAIN if each else PALE for each in apart], linewidth=0.8)
+    axes.scatter(position, slope[shown], color="black", s=3)
+    axes.axhline(0, color="black", linewidth=0.6)
+    share = f"{len(shown)} of {len(slope)} students" if len(shown) < len(slope) else f"{len(slope)} students"
+    axes.set(title=f"{share}; dark: the interval is apart from 0", ylabel="logits per week, 90 % interval", xticks=[])
+    axes.title.set_fontsize(9)
+    return _image(figure, "Growth of the students")
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One student's scores and line.
+
+    Attributes:
+        week, score, se: of the own-week scores.
+        line: columns week, mu, sigma of the latent line.
+        goal_week, target, p_goal: the goal, and the probability to reach it.
+    """
+
+    week: Floats
+    score: Floats
+    se: Floats
+    line: pd.DataFrame
+    goal_week: float
+    target: float
+    p_goal: float
+
+
+def trajectories(students: list[Trajectory]) -> dg.MarkdownMetadataValue:
+    """Own-week scores of some students, with their latent line and its 90 % band up to the goal."""
+    figure = _figure(8.0, 2.4 * -(-len(students) // 3))
+    grid = figure.subplots(-(-len(students) // 3), 3, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, one in zip(grid, students, strict=False):
+        axes.errorbar(one.week, one.score, yerr=one.se, fmt="o", color=PLAIN, markersize=3, linewidth=0.8)
+        axes.plot(one.line["week"], one.line["mu"], color="black", linewidth=1)
+        half = INTERVAL_90 * one.line["sigma"]
+        axes.fill_between(one.line["week"], one.line["mu"] - half, one.line["mu"] + half, color=PALE, alpha=0.6)
+        axes.axvline(0, color="grey", linewidth=0.6, linestyle=":")
+        axes.scatter([one.goal_week], [one.target], marker="*", color=STRIKING, s=40, zorder=3)
+        axes.set_title(f"P = {one.p_goal:.2f}", fontsize=9)
+    for axes in grid[len(students) :]:
+        axes.set_visible(False)
+    figure.supxlabel("weeks from as_of", fontsize=9)
+    figure.supylabel("ability, logits", fontsize=9)
+    return _image(figure, "Scores, lines and goals of some students")
+
+
+def predictive_check(score: Floats, replicated: Floats) -> dg.MarkdownMetadataValue:
+    """The distribution of the scores beside those of data drawn from the posterior.
+
+    Args:
+        score: logits, shape (n,).
+        replicated: scores of new students in the same weeks, shape (draws, n).
+    """
+    figure = _figure(5.5, 3.2)
+    axes = figure.subplots()
+    low, high = np.quantile(np.concatenate([score, replicated.ravel()]), [0.001, 0.999])
+    bins = np.linspace(low, high, 41)
+    middle = (bins[:-1] + bins[1:]) / 2
+    for draw in replicated:
+        axes.plot(middle, np.histogram(draw, bins, density=True)[0], color=PALE, linewidth=0.6)
+    axes.plot(middle, np.histogram(score, bins, density=True)[0], color=PLAIN, linewidth=2)
+    axes.set(xlabel="own-week score, logits", ylabel="density", title=f"scores, and {len(replicated)} replications")
+    axes.title.set_fontsize(9)
+    return _image(figure, "Posterior predictive check")
 
 
 def _colours(flag: "pd.Series[bool]") -> list[str]:

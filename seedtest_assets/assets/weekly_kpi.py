@@ -22,14 +22,14 @@ INTERVAL_90 = 1.6448536269514722
 
 @dg.asset(
     name="weekly_kpi",
-    deps=[weekly_metrics, "survival_risk"],
+    deps=[weekly_metrics, "survival_risk", "growth_glmm_effect", "growth_goal"],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=STEP_RETRIES,
     group_name="kpi",
     owners=OWNERS,
     kinds={"postgres"},
-    code_version="2",
+    code_version="3",
     freshness_policy=FRESH_DAILY,
     metadata=column_schema(tables.weekly_kpi),
 )
@@ -65,6 +65,8 @@ def _joined(database: Database, week: Week, users: Sequence[str] | None) -> sa.S
         )
         .subquery("s")
     )
+    student = sa.func.coalesce(m.c.user_id, s.c.user_id)
+    slope, goal = _slopes(week), _overall_goals(week)
     half_width = INTERVAL_90 * m.c.i_t_se
     provenance = sa.func.jsonb_strip_nulls(
         sa.func.jsonb_build_object(
@@ -97,21 +99,70 @@ def _joined(database: Database, week: Week, users: Sequence[str] | None) -> sa.S
                 as_of=s.c.as_of,
                 fit_run_id=s.c.fit_run_id,
             ),
+            "growth_slope",
+            _origin(
+                slope.c.total,
+                slope.c.run_id,
+                method=sa.literal("lme4"),
+                se=slope.c.total_se,
+                lower=slope.c.total - INTERVAL_90 * slope.c.total_se,
+                upper=slope.c.total + INTERVAL_90 * slope.c.total_se,
+            ),
+            "p_goal",
+            _origin(
+                goal.c.p_goal,
+                goal.c.run_id,
+                method=goal.c.method,
+                engine=goal.c.engine,
+                instead=goal.c.instead,
+                goal=goal.c.goal,
+                target_theta=goal.c.target_theta,
+                target_date=goal.c.target_date,
+                mu=goal.c.mu,
+                lower=goal.c.p_lower,
+                upper=goal.c.p_upper,
+                n=goal.c.n_scores,
+                fit_run_id=goal.c.fit_run_id,
+            ),
         )
     )
     return sa.select(
-        sa.func.coalesce(m.c.user_id, s.c.user_id).label("user_id"),
+        student.label("user_id"),
         sa.literal(week.start, sa.Date).label("week_start"),
         sa.func.greatest(m.c.as_of, s.c.as_of).label("as_of"),
         m.c.i_t,
         m.c.e_t,
         m.c.r_t,
         m.c.a_t,
+        goal.c.p_goal,
+        goal.c.p_lower,
+        goal.c.p_upper,
+        goal.c.sigma,
+        slope.c.total.label("growth_slope"),
         s.c.risk.label("s_churn"),
         _churn_state(database, week, m, s).label("churn_state"),
         provenance.label("provenance"),
         sa.literal(run_id("weekly_kpi", week.start), sa.Uuid).label("run_id"),
-    ).select_from(m.join(s, m.c.user_id == s.c.user_id, full=True))
+    ).select_from(
+        m.join(s, m.c.user_id == s.c.user_id, full=True)
+        .outerjoin(slope, slope.c.user_id == student)
+        .outerjoin(goal, goal.c.user_id == student)
+    )
+
+
+def _slopes(week: Week) -> sa.Subquery:
+    """Growth per week of each student, of the week's own fit."""
+    effect = tables.growth_glmm_effect
+    return (
+        sa.select(sa.cast(effect.c.id, sa.Uuid).label("user_id"), effect.c.total, effect.c.total_se, effect.c.run_id)
+        .where(window(effect, week), effect.c.level == "student", effect.c.term == "week")
+        .subquery("slope")
+    )
+
+
+def _overall_goals(week: Week) -> sa.Subquery:
+    goal = tables.growth_goal
+    return sa.select(goal).where(window(goal, week), goal.c.topic_id == tables.OVERALL).subquery("goal")
 
 
 def _churn_state(database: Database, week: Week, m: sa.Subquery, s: sa.Subquery) -> sa.ColumnElement[Any]:

@@ -14,16 +14,31 @@ from seedtest_assets.resources.database import Database
 
 # A backfill of the job takes the stricter of its assets' policies, one week a run, as the calibration needs it. That
 # is meant, and the tables in SQL keep the range in a single run for backfills of their own.
-warnings.filterwarnings("ignore", message="Asset job metrics_job materializes assets with varying BackfillPolicies")
+warnings.filterwarnings("ignore", message=r"Asset job \w+ materializes assets with varying BackfillPolicies")
+
+OF_CLOSED_WEEKS = dg.AssetSelection.groups("progress", "growth")
+"""Models of whole weeks: once a week is over, they are fitted."""
+EVERYTHING = dg.AssetSelection.assets(
+    weekly_kpi, churn_alert, item_drift, item_dif, bank_health
+).upstream().required_multi_asset_neighbors() - dg.AssetSelection.checks(*LATEST)
 
 metrics_job = dg.define_asset_job(
     "metrics_job",
-    selection=dg.AssetSelection.assets(weekly_kpi, churn_alert, item_drift, item_dif, bank_health)
-    .upstream()
-    .required_multi_asset_neighbors()
-    - dg.AssetSelection.checks(*LATEST),
-    description="The main path of one week: calibrate and score, features, weekly metrics, churn, weekly KPI; and "
-    "beside it alerts, and how the item bank holds up.",
+    selection=EVERYTHING - OF_CLOSED_WEEKS,
+    description="Every night: calibrate and score, features, weekly metrics, churn, weekly KPI; and beside it alerts, "
+    "and how the item bank holds up.",
+)
+
+progress_job = dg.define_asset_job(
+    "progress_job",
+    selection=OF_CLOSED_WEEKS | dg.AssetSelection.assets(weekly_kpi),
+    description="Once a week is over and its metrics are there: trends, goals, and the weekly KPI with them.",
+)
+
+week_job = dg.define_asset_job(
+    "week_job",
+    selection=EVERYTHING,
+    description="All of a closed week, in one run: for weeks that are computed afterwards.",
 )
 
 freshness_job = dg.define_asset_job(

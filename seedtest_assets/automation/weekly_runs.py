@@ -1,4 +1,4 @@
-"""The main job over many weeks, one after the other, in this process.
+"""All assets over many weeks, one after the other, in this process.
 
 A week's calibration is the bank of the weeks after it, so weeks run in order. Starting each run in this process
 saves the seconds that a launched run costs; every run is recorded with the code location it belongs
@@ -7,10 +7,11 @@ to, so that the UI can re-execute it from its failure like any other.
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -20,7 +21,7 @@ from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
-from seedtest_assets.automation.jobs import metrics_job
+from seedtest_assets.automation.jobs import metrics_job, week_job
 from seedtest_assets.calendar import Week
 from seedtest_assets.settings import settings
 
@@ -54,27 +55,28 @@ class WeekRun:
     reason: str | None
 
 
-def run_weeks(weeks: Sequence[date], *, resume: bool = False) -> Iterator[WeekRun]:
-    """Run the main job for each week in order and stop at the first failure.
+def run_weeks(weeks: Sequence[date], *, resume: bool = False, bayesian: Collection[date] = ()) -> Iterator[WeekRun]:
+    """Run `week_job` for each closed week in order, and `metrics_job` for the running one; stop at the first failure.
 
     Args:
         weeks: Mondays.
         resume: leave out weeks whose newest run succeeded, and go on from the failed asset where it failed. A
             run made before the week's as_of, while the week was running, counts for nothing.
+        bayesian: of these weeks P comes from the Bayesian posterior, whatever METRICS_USE_BAYESIAN says.
 
     Raises:
         ValueError: a day is no Monday, the week has not begun, or lies before SEEDTEST_START_DATE.
     """
     _refuse_what_is_no_partition(weeks)
     repository = ReconstructableRepository.for_module(MODULE, "definitions", working_directory=str(Path.cwd()))
-    job = repository.get_reconstructable_job(metrics_job.name)
     with dg.DagsterInstance.get() as instance:
         _close_orphans(instance)
         for week in weeks:
+            job = repository.get_reconstructable_job(_job_of(week))
             parent = _newest_run(instance, week) if resume else None
             if parent is not None and parent.status == dg.DagsterRunStatus.SUCCESS:
                 continue
-            outcome = _run_week(instance, job, week, parent)
+            outcome = _run_week(instance, job, week, parent, bayesian=week in bayesian)
             yield outcome
             if not outcome.success:
                 return
@@ -91,9 +93,18 @@ def _refuse_what_is_no_partition(weeks: Sequence[date]) -> None:
             )
 
 
+def _job_of(week: date) -> str:
+    """A week that is over is computed as a whole; the models of whole weeks wait for the end of the running one."""
+    one = Week.of(week)
+    return week_job.name if one.as_of_day == one.end else metrics_job.name
+
+
 def _close_orphans(instance: dg.DagsterInstance) -> None:
     """Say that runs whose process was killed failed: in progress, they would keep the service from all others."""
-    for run in instance.get_runs(dg.RunsFilter(job_name=metrics_job.name, statuses=IN_PROGRESS)):
+    jobs = {metrics_job.name, week_job.name}
+    for run in instance.get_runs(dg.RunsFilter(statuses=IN_PROGRESS)):
+        if run.job_name not in jobs:
+            continue
         host, _, process = run.tags.get(PROCESS, "").rpartition(":")
         if host == platform.node() and not psutil.pid_exists(int(process)):
             instance.report_run_failed(run, "The process that executed this run is gone.")
@@ -102,7 +113,7 @@ def _close_orphans(instance: dg.DagsterInstance) -> None:
 def _newest_run(instance: dg.DagsterInstance, week: date) -> dg.DagsterRun | None:
     """The newest run that saw all the facts that the week has by now, or None."""
     wanted = dg.RunsFilter(
-        job_name=metrics_job.name, tags={PARTITION: week.isoformat()}, created_after=Week.of(week).as_of
+        job_name=_job_of(week), tags={PARTITION: week.isoformat()}, created_after=Week.of(week).as_of
     )
     return next(iter(instance.get_runs(wanted, limit=1)), None)
 
@@ -115,18 +126,19 @@ def _found_wrong(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def _run_week(
-    instance: dg.DagsterInstance, job: ReconstructableJob, week: date, parent: dg.DagsterRun | None
+    instance: dg.DagsterInstance, job: ReconstructableJob, week: date, parent: dg.DagsterRun | None, *, bayesian: bool
 ) -> WeekRun:
     definition = job.get_definition()
+    config: dict[str, Any] = QUIET | ({"ops": {"growth": {"config": {"bayesian": True}}}} if bayesian else {})
     tags = {PARTITION: week.isoformat(), PROCESS: f"{platform.node()}:{os.getpid()}"}
     resumable = parent is not None and parent.status in FAILED and not _found_wrong(instance, parent)
     failed = parent if resumable else None
     steps, known = KnownExecutionState.build_resume_retry_reexecution(instance, failed) if failed else (None, None)
-    plan = create_execution_plan(job, QUIET, step_keys_to_execute=steps, known_state=known, tags=tags)
+    plan = create_execution_plan(job, config, step_keys_to_execute=steps, known_state=known, tags=tags)
     run = instance.create_run_for_job(
         definition,
         execution_plan=plan,
-        run_config=QUIET,
+        run_config=config,
         tags=tags,
         root_run_id=(failed.root_run_id or failed.run_id) if failed else None,
         parent_run_id=failed.run_id if failed else None,

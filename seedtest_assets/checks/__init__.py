@@ -18,6 +18,9 @@ WEEKLY = (
 BLOCKING = [
     # A week without a calibration skips mirt_item_params and what hangs on it: what needs a bank hangs on mirt_ability.
     keys_and_ranges(tables.mirt_item_params, asset=tables.mirt_ability.name, name="item_parameters_in_range"),
-    *(keys_and_ranges(table) for table in (*WEEKLY, tables.survival_risk)),
+    *(
+        keys_and_ranges(table)
+        for table in (*WEEKLY, tables.survival_risk, tables.growth_glmm_effect, tables.growth_goal)
+    ),
 ]
 LATEST: list[dg.AssetChecksDefinition] = [latest_closed_week_has_rows(table) for table in WEEKLY]

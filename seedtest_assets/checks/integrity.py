@@ -42,10 +42,11 @@ def dangling(database: Database, table: sa.Table, week: Week) -> dict[str, sa.Co
     if "user_id" in table.c:
         answered = sa.exists().where(attempt.student_id == table.c.user_id, attempt.completed_at < week.as_of)
         found["user_id"] = ~answered
-    for name, fit in (("bank_run_id", tables.mirt_fit_meta), ("fit_run_id", tables.survival_fit_meta)):
-        if name in table.c:
-            known = sa.exists().where(fit.c.run_id == table.c[name], fit.c.week_start <= week.start)
-            found[name] = table.c[name].is_not(None) & ~known
+    for column in table.c:
+        fits = [tables.metadata.tables[f"analytics.{name}"].c for name in column.info.get("fits", ())]
+        known = [sa.exists().where(fit.run_id == column, fit.week_start <= week.start) for fit in fits]
+        if known:
+            found[column.name] = column.is_not(None) & ~sa.or_(*known)
     return found
 
 

@@ -8,13 +8,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from seedtest_assets import tables
-from seedtest_assets.calendar import Week, monday
+from seedtest_assets.calendar import Week, local_midnight, monday
 from seedtest_assets.local.home import home
-from seedtest_assets.resources.database import Database, run_id
+from seedtest_assets.resources.database import Database, Rows, run_id
 from seedtest_assets.settings import settings
 from seedtest_assets.simulate import CohortSpec, true_theta
 
@@ -40,6 +41,29 @@ def forget_attempts(database: Database) -> None:
     with database.transaction() as connection:
         connection.execute(sa.delete(tables.item_anchor).where(anchor.item_id.in_(items)))
         connection.execute(sa.delete(tables.attempt).where(tables.attempt.c.source == SOURCE))
+
+
+def set_goals(database: Database, spec: CohortSpec) -> None:
+    """Goals of some students: of every third one overall, of every fifth one in the topic practised most."""
+    answer, goal = tables.attempt.c, tables.learning_goal
+    practised = database.frame(
+        sa.select(answer.student_id.label("user_id"), answer.topic_id, sa.func.count().label("answers"))
+        .where(answer.source == SOURCE)
+        .group_by(answer.student_id, answer.topic_id)
+    )
+    practised["user_id"] = practised["user_id"].astype(str)
+    most = practised.sort_values(["user_id", "answers", "topic_id"], ascending=[True, False, True])
+    favourite = most.drop_duplicates("user_id", ignore_index=True)
+    overall, topical = favourite.iloc[::3].assign(topic_id=None), favourite.iloc[::5]
+    goals = pd.concat(
+        [
+            overall.assign(target_theta=0.5, target_date=spec.end + timedelta(weeks=6)),
+            topical.assign(target_theta=0.3, target_date=spec.end + timedelta(weeks=8)),
+        ]
+    )
+    rows = goals.drop(columns="answers").assign(valid_from=local_midnight(spec.start, spec.timezone))
+    students = sa.select(answer.student_id).where(answer.source == SOURCE)
+    database.replace(Rows(goal, rows, goal.c.user_id.in_(students)), week_start=monday(spec.start))
 
 
 def recovery_of_truth(database: Database, spec: CohortSpec) -> str:

@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from seedtest_assets.local.processes import (
 READY_SECONDS = 60.0
 STOP_SECONDS = 5.0
 SPOOL = "R_SERVICE_SPOOL_DIR"
+MODELS = "R_BRMS_MODELS_DIR"
+COMPILED = Path(sys.prefix).parent / "growth-models"  # beside the virtual environment: ./run installs both
 SECRETS_OF_OTHERS = {"DATABASE_URL", "DAGSTER_DATABASE_URL"}  # a service gets its data by HTTP alone
 
 
@@ -48,7 +51,12 @@ class RService:
         return f"{self.prefix}_INTERNAL_TOKEN"
 
 
-SERVICES = (RService("irt", "R_IRT"), RService("forecast", "R_FORECAST"))
+SERVICES = (
+    RService("irt", "R_IRT"),
+    RService("forecast", "R_FORECAST"),
+    RService("glmm", "R_GLMM"),
+    RService("growth", "R_BRMS"),
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,9 @@ class RServices:
             raise ServiceError("R is missing (no Rscript on the PATH); `./run install` installs it")
         kept = process.port()
         port = kept if kept is not None and port_is_free(kept) else any_free_port()
-        inherited = {name: value for name, value in os.environ.items() if name not in SECRETS_OF_OTHERS}
+        inherited = {MODELS: str(COMPILED)} | {
+            name: value for name, value in os.environ.items() if name not in SECRETS_OF_OTHERS
+        }
         serve = CHECKOUT / "r_plumber" / "common" / "serve.R"
         process.start(
             [rscript, serve, service.name, "--host", HOST, "--port", str(port)],

@@ -23,14 +23,16 @@ PATH = (
     tables.features_topic_daily,
     tables.weekly_metrics,
     tables.survival_risk,
+    tables.growth_glmm_effect,
+    tables.growth_goal,
     tables.weekly_kpi,
 )
 STUDENTS = 8
 CHART_WEEKS = 26
 CAPTION = (
-    "θ ability, I_t improvement in 14 days, both in logits ± standard error; E_t efficiency, R_t recovery, A_t "
-    "engagement; S probability of 14 days of silence within the horizon; n answers of the week; idle days. P and σ are "
-    "NULL until their models are built."
+    "θ ability, I_t improvement in 14 days (* of accuracy), both in logits ± standard error; E_t efficiency, R_t "
+    "recovery, A_t engagement; Δ growth, logits per week; P probability to reach the goal; S probability of 14 days of "
+    "silence within the horizon; n answers of the week; idle days. Δ and P are made when a week is over."
 )
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -104,7 +106,7 @@ def _students(database: Database, week: Week) -> Table:
     found = database.rows(
         sa.select(
             kpi.user_id, metrics.theta, metrics.theta_se, kpi.i_t, metrics.i_t_se, metrics.i_t_method,
-            kpi.e_t, kpi.r_t, kpi.a_t, kpi.s_churn, metrics.attempts, metrics.idle_days,
+            kpi.e_t, kpi.r_t, kpi.a_t, kpi.growth_slope, kpi.p_goal, kpi.s_churn, metrics.attempts, metrics.idle_days,
         )
         .join_from(
             tables.weekly_kpi,
@@ -116,16 +118,17 @@ def _students(database: Database, week: Week) -> Table:
         .limit(STUDENTS)
     )  # fmt: skip
     table = Table(
-        "student", "θ", "I_t", "by", "E_t", "R_t", "A_t", "S", "n", "idle", box=SIMPLE, padding=(0, 1, 0, 0),
+        "student", "θ", "I_t", "E_t", "R_t", "A_t", "Δ", "P", "S", "n", "idle", box=SIMPLE, padding=(0, 1, 0, 0),
         title="KPI of the most active students", caption=CAPTION,
     )  # fmt: skip
     for column in table.columns:
         column.no_wrap = True
     for row in found:
         table.add_row(
-            str(row.user_id)[:8], _number(row.theta, row.theta_se), _number(row.i_t, row.i_t_se), row.i_t_method or "–",
-            _number(row.e_t), _number(row.r_t), _number(row.a_t), _number(row.s_churn), str(row.attempts),
-            str(row.idle_days),
+            str(row.user_id)[:8], _number(row.theta, row.theta_se),
+            _number(row.i_t, row.i_t_se) + ("*" if row.i_t_method == "accuracy" else ""), _number(row.e_t),
+            _number(row.r_t), _number(row.a_t), _number(row.growth_slope), _number(row.p_goal), _number(row.s_churn),
+            str(row.attempts), str(row.idle_days),
         )  # fmt: skip
     return table
 

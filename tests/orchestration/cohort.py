@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
@@ -23,15 +24,17 @@ LEFT_OUT = {"dagster_run_id", "computed_at", "fitted_at", "tried_at"}
 
 @dataclass(frozen=True)
 class MainJob:
-    """The main job on one instance: `job(week)` runs it for a week, in the environment as it is then."""
+    """The main job, or another, on one instance: `job(week)` runs it for a week, in the environment as it is then."""
 
     instance: dg.DagsterInstance
+    name: str = "metrics_job"
 
-    def __call__(self, week: date) -> dg.ExecuteInProcessResult:
+    def __call__(self, week: date, **ops: dict[str, Any]) -> dg.ExecuteInProcessResult:
         settings.cache_clear()
-        job = definitions().resolve_job_def("metrics_job")
+        job = definitions().resolve_job_def(self.name)
+        config = QUIET | {"ops": {name: {"config": values} for name, values in ops.items()}}
         return job.execute_in_process(
-            QUIET, partition_key=week.isoformat(), instance=self.instance, raise_on_error=False
+            config, partition_key=week.isoformat(), instance=self.instance, raise_on_error=False
         )
 
 
@@ -74,7 +77,8 @@ def checksum(database: Database, table: sa.Table, week: date | None = None) -> s
     elif week is not None and "week_start" in table.c:
         query = query.where(table.c.week_start == week)
     elif week is not None:
-        query = query.join(tables.mirt_fit_meta).where(tables.mirt_fit_meta.c.week_start == week)
+        (fit,) = (key.column.table for key in table.c.run_id.foreign_keys)
+        query = query.join(fit).where(fit.c.week_start == week)
     rows = sorted(json.dumps([*row], default=str, sort_keys=True) for row in database.rows(query))
     return f"{len(rows)} rows, {hashlib.sha256(chr(10).join(rows).encode()).hexdigest()}"
 

@@ -49,9 +49,19 @@ GRAPH = {
     "survival_fit_meta": ("churn", {"attempt", "weekly_metrics"}),
     "survival_risk": ("churn", {"attempt", "weekly_metrics", "survival_risk"}),
     "churn_alert": ("churn", {"survival_risk"}),
-    "weekly_kpi": ("kpi", {"weekly_metrics", "survival_risk"}),
+    "learning_goal": ("intake", set()),
+    **dict.fromkeys(
+        ("growth_glmm_meta", "growth_glmm_effect"), ("progress", {"attempt", "mirt_ability", "weekly_metrics"})
+    ),
+    **dict.fromkeys(
+        ("growth_brms_meta", "growth_goal"),
+        ("growth", {"attempt", "weekly_metrics", "growth_glmm_effect", "learning_goal"}),
+    ),
+    "weekly_kpi": ("kpi", {"weekly_metrics", "survival_risk", "growth_glmm_effect", "growth_goal"}),
 }
-MATERIALISED = [name for name in GRAPH if name != "attempt"]
+FACTS = {"attempt", "learning_goal"}
+MATERIALISED = [name for name in GRAPH if name not in FACTS]
+OF_CLOSED_WEEKS = {"growth_glmm_meta", "growth_glmm_effect", "growth_brms_meta", "growth_goal"}
 TABLES = {table.name: table for table in tables.metadata.sorted_tables}
 
 
@@ -89,7 +99,7 @@ def test_the_graph_is_the_one_that_is_meant(graph):
 
 
 def test_the_facts_are_external_and_the_rest_is_materialised(graph):
-    assert {key.to_user_string() for key in graph.external_asset_keys} == {"attempt"}
+    assert {key.to_user_string() for key in graph.external_asset_keys} == FACTS
     assert {key.to_user_string() for key in graph.materializable_asset_keys} == set(MATERIALISED)
 
 
@@ -128,10 +138,17 @@ def test_the_column_schema_is_that_of_the_table(graph, name):
 
 
 def test_only_the_fit_tables_may_be_skipped(graph):
-    (mirt,) = {node(graph, name).assets_def for name in ("mirt_fit_meta", "mirt_item_params", "mirt_ability")}
-    skippable = {spec.key.to_user_string() for spec in mirt.specs if spec.skippable}
-    assert skippable == {"mirt_fit_meta", "mirt_item_params"}
-    assert mirt.op.pool == "r_irt"
+    found = {
+        asset.op.name: (asset.op.pool, {spec.key.to_user_string() for spec in asset.specs if spec.skippable})
+        for asset in graph.assets_defs
+        if asset.is_executable and any(spec.skippable for spec in asset.specs)
+    }
+    assert found == {
+        "mirt": ("r_irt", {"mirt_fit_meta", "mirt_item_params"}),
+        "churn": ("r_forecast", {"survival_fit_meta"}),
+        "progress": ("r_glmm", {"growth_glmm_meta"}),
+        "growth": ("r_growth", {"growth_brms_meta"}),
+    }
 
 
 @pytest.mark.parametrize(
@@ -163,7 +180,7 @@ def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph)
     }
     weekly = ("mirt_ability", "features_topic_daily", "weekly_metrics", "weekly_kpi")
     assert found == {
-        **{(name, "keys_and_ranges"): True for name in (*weekly, "survival_risk")},
+        **{(name, "keys_and_ranges"): True for name in (*weekly, "survival_risk", "growth_glmm_effect", "growth_goal")},
         ("mirt_ability", "item_parameters_in_range"): True,
         ("mirt_ability", "calibration_converged"): False,
         ("mirt_ability", "on_reference_scale"): False,
@@ -171,6 +188,8 @@ def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph)
         ("item_drift", "no_item_drift"): False,
         ("item_dif", "no_dif"): False,
         ("bank_health", "bank_serves_students"): False,
+        ("growth_glmm_effect", "progress_published"): False,
+        ("growth_goal", "goal_method"): False,
         ("survival_risk", "fit_published"): False,
         ("survival_risk", "risk_is_calibrated"): False,
         ("survival_risk", "risk_beats_recency"): False,
@@ -191,8 +210,16 @@ def test_jobs_and_schedules_are_those_of_the_cadence():
         "nightly_metrics": ("metrics_job", "30 2 * * *", "UTC", stopped),
         "daily_freshness": ("freshness_job", "0 6 * * *", "UTC", stopped),
     }
+    of_job = {
+        name: {key.to_user_string() for key in definitions().resolve_job_def(name).asset_layer.executable_asset_keys}
+        for name in ("metrics_job", "progress_job", "week_job")
+    }
+    assert of_job == {
+        "metrics_job": set(MATERIALISED) - OF_CLOSED_WEEKS,
+        "progress_job": OF_CLOSED_WEEKS | {"weekly_kpi"},
+        "week_job": set(MATERIALISED),
+    }
     job = definitions().resolve_job_def("metrics_job")
-    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(MATERIALISED)
     assert job.partitions_def == node(definitions().resolve_asset_graph(), "weekly_kpi").partitions_def
     assert {key.name for key in job.asset_layer.asset_graph.asset_check_keys} == {
         *("keys_and_ranges", "item_parameters_in_range", "calibration_converged", "on_reference_scale"),

@@ -27,6 +27,15 @@ JobQueue <- R6::R6Class("JobQueue", public = list(
   #' @description Versions of the packages the workers use; NULL before one is ready.
   packages = function() private$workers[[1L]]$packages,
 
+  #' @description Why no job can be done yet.
+  #' @return One sentence or two; NULL when the service is ready.
+  unready = function() {
+    if (is.null(self$packages())) return("The workers are loading.")
+    awaited <- private$workers[[1L]]$awaited
+    missing <- Filter(Negate(file.exists), awaited$files)
+    if (length(missing)) sprintf("Missing: %s. Make it with: %s", toString(missing), awaited$made_by)
+  },
+
   #' @description Find a job.
   #' @param id Its id.
   #' @return The job or NULL.

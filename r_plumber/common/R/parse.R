@@ -180,7 +180,8 @@ read_binary_words <- function(column) {
 
 read_numbers <- function(column) {
   readable <- is.numeric(column) & is.finite(column)
-  list(values = column, bad = which(!readable), message = "must be a finite number")
+  values <- if (length(column)) column else numeric() # [] has no type in R
+  list(values = values, bad = which(!readable), message = "must be a finite number")
 }
 
 # A column of nothing but null has no type in R.

@@ -54,13 +54,13 @@ make_router <- function(file, name, api, queue, limits) {
   router$setParsers(character()) # a body is for the worker to read
   router$setSerializer(plumber::serializer_json())
   router$handle("GET", "/healthz", function(res) respond(res, 200L, to_json(list(status = "ok"))))
-  loading <- function(res) respond_problem(res, 503L, "The workers are loading.", retry = TRUE)
   router$handle("GET", "/readyz", function(res) {
-    if (is.null(queue$packages())) return(loading(res))
+    reason <- queue$unready()
+    if (!is.null(reason)) return(respond_problem(res, 503L, reason, retry = TRUE))
     respond(res, 200L, to_json(list(status = "ready")))
   })
   router$handle("GET", "/metadata", function(res) {
-    if (is.null(queue$packages())) return(loading(res))
+    if (is.null(queue$packages())) return(respond_problem(res, 503L, queue$unready(), retry = TRUE))
     respond(res, 200L, to_json(list(
       service = name, version = api$info$version, models = I(api$info[["x-models"]]),
       r = as.character(getRversion()), packages = as.list(queue$packages()), limits = limits

@@ -8,13 +8,20 @@ LIMITS <- list(
   R_SERVICE_MAX_WAIT_SECONDS = list(default = 60, meaning = "longest Prefer: wait"),
   R_SERVICE_KEEP_SECONDS = list(default = 3600, meaning = "a finished job is kept this long"),
   R_SERVICE_SWEEP_SECONDS = list(default = 60, meaning = "how often finished jobs are looked through"),
-  R_SERVICE_WORKER_MEMORY_MB = list(default = 4096, meaning = "R heap of one worker, MiB")
+  R_SERVICE_WORKER_MEMORY_MB = list(default = 4096, meaning = "R heap of one worker, MiB"),
+  R_SERVICE_CORES = list(
+    default = max(1L, parallel::detectCores(), na.rm = TRUE),
+    meaning = "processes that one job may run at a time, where it can"
+  )
 )
+
+# Services that the environment calls otherwise than by their folders' names
+NAMES_IN_VARIABLES <- c(growth = "brms")
 
 #' The limits of this service
 #'
 #' @return Named list of numbers: max_body_bytes, max_rows, max_queue, max_job_seconds,
-#'   max_wait_seconds, keep_seconds, sweep_seconds, worker_memory_mb. Stops when a variable is not a
+#'   max_wait_seconds, keep_seconds, sweep_seconds, worker_memory_mb, cores. Stops when a variable is not a
 #'   positive number.
 read_limits <- function() {
   limits <- lapply(names(LIMITS), function(variable) {
@@ -33,12 +40,14 @@ read_limits <- function() {
 #'
 #' The variable is taken out of the environment, so that the workers do not inherit it.
 #'
-#' @param service Name of the service; its token is in R_<SERVICE>_INTERNAL_TOKEN.
+#' @param service Name of the service; its token is in R_<SERVICE>_INTERNAL_TOKEN, or under the name in
+#'   `NAMES_IN_VARIABLES`.
 #' @param host Address the service will listen on.
 #' @param insecure Whether a loopback service may go without a token.
 #' @return The token, or NULL for a service without one. Stops when a token is needed and missing.
 take_token <- function(service, host, insecure) {
-  variable <- sprintf("R_%s_INTERNAL_TOKEN", toupper(service))
+  name <- if (service %in% names(NAMES_IN_VARIABLES)) NAMES_IN_VARIABLES[[service]] else service
+  variable <- sprintf("R_%s_INTERNAL_TOKEN", toupper(name))
   token <- Sys.getenv(variable)
   Sys.unsetenv(variable)
   if (nzchar(token)) return(token)

@@ -23,6 +23,9 @@ Worker <- R6::R6Class("Worker", public = list(
   #' @field packages The versions of the packages it has loaded; NULL until then.
   packages = NULL,
 
+  #' @field awaited What the service waits for before it is ready, see `load_code()`.
+  awaited = NULL,
+
   #' @description Whether it can take a call.
   is_free = function() private$state == "idle" && private$session$is_alive(),
 
@@ -79,7 +82,8 @@ Worker <- R6::R6Class("Worker", public = list(
       private$session$call(load_code, list(private$code))
       private$state <- "loading"
     } else if (private$state == "loading" && returned) {
-      self$packages <- message$result
+      self$packages <- message$result$packages
+      self$awaited <- message$result$awaited
       private$state <- "idle"
     } else if (private$state == "busy" && returned) {
       private$state <- "idle"
@@ -106,12 +110,17 @@ Worker <- R6::R6Class("Worker", public = list(
 #' It travels to the process as it is, so it uses nothing but base R.
 #'
 #' @param files R files, in order.
-#' @return Named character: the versions of those packages.
+#' @return list of `packages` (named character: the versions of those packages) and `awaited`: what the
+#'   service's function `awaited_files()` returns, if it has one: list of `files` that must be there before
+#'   the service is ready, and `made_by`, the command that makes them.
 load_code <- function(files) {
   packages <- lapply(files, function(file) {
     sys.source(file, globalenv())
     tokens <- utils::getParseData(parse(file, keep.source = TRUE))
     tokens$text[tokens$token == "SYMBOL_PACKAGE"]
   })
-  vapply(sort(unique(unlist(packages))), getNamespaceVersion, "")
+  list(
+    packages = vapply(sort(unique(unlist(packages))), getNamespaceVersion, ""),
+    awaited = if (exists("awaited_files")) get("awaited_files")()
+  )
 }

@@ -22,7 +22,7 @@ test_that("a service without a token starts on a loopback address with --insecur
 test_that("what cannot start says why", {
   expect_match(run("--help")$stdout, "R_SERVICE_MAX_BODY_BYTES")
   expect_identical(run("--help")$status, 0L)
-  expect_match(run("chess", "--insecure")$stdout, "Name one service of: forecast, irt")
+  expect_match(run("chess", "--insecure")$stdout, "Name one service of: forecast, glmm, growth, irt")
   confused <- run("irt", "--insecure", env = c(R_SERVICE_MAX_ROWS = "many"))
   expect_match(confused$stdout, "R_SERVICE_MAX_ROWS must be a positive number")
   service <- start_service("echo")
@@ -30,6 +30,27 @@ test_that("what cannot start says why", {
   taken <- run("irt", "--insecure", "--port", port)
   expect_identical(taken$status, 1L)
   expect_match(taken$stdout, port)
+  service$process$kill()
+})
+
+test_that("a service whose name the environment does not use says which token it needs", {
+  refused <- run("growth", "--port", httpuv::randomPort(), env = c(R_BRMS_INTERNAL_TOKEN = ""))
+  expect_identical(refused$status, 1L)
+  expect_match(refused$stdout, "R_BRMS_INTERNAL_TOKEN is not set")
+})
+
+test_that("a service that awaits a file is ready while it is there", {
+  awaited <- tempfile("awaited-")
+  file.create(awaited)
+  service <- start_service("echo", R_ECHO_AWAITS = awaited)
+  unlink(awaited)
+  unready <- get(service, "/readyz")
+  expect_identical(unready$status, 503L)
+  expect_match(unready$headers[["retry-after"]], "^[0-9]+$")
+  expect_identical(unready$json$detail, sprintf("Missing: %s. Make it with: touch it", awaited))
+  expect_identical(get(service, "/metadata")$status, 200L)
+  file.create(awaited)
+  expect_identical(get(service, "/readyz")$status, 200L)
   service$process$kill()
 })
 

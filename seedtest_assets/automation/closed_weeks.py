@@ -1,0 +1,28 @@
+"""The models of whole weeks, once the night has given a closed week its last numbers."""
+
+from datetime import date
+
+import dagster as dg
+
+from seedtest_assets.automation.jobs import metrics_job, progress_job
+from seedtest_assets.automation.schedules import nightly_metrics
+from seedtest_assets.calendar import Week
+
+SCHEDULE = "dagster/schedule_name"
+PARTITION = "dagster/partition"
+
+
+@dg.run_status_sensor(run_status=dg.DagsterRunStatus.SUCCESS, monitored_jobs=[metrics_job], request_job=progress_job)
+def closed_week(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    """After the nightly run that closed a week, requests its trends and goals.
+
+    In the order of the data, not of the clock: however late the night's run has ended. A week that was run by hand, or
+    by a backfill, is the affair of whoever did.
+    """
+    run = context.dagster_run
+    if run.tags.get(SCHEDULE) != nightly_metrics.name:
+        return dg.SkipReason("not a run of the nightly schedule")
+    week = Week.of(date.fromisoformat(run.tags[PARTITION]))
+    if week.as_of_day < week.end:
+        return dg.SkipReason(f"the week of {week.start} is not over")
+    return dg.RunRequest(run_key=run.run_id, partition_key=week.key)
