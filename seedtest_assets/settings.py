@@ -101,7 +101,7 @@ class Settings(BaseSettings):
     brms_n_warmup: int = Field(default=1000, ge=100, description="Draws before them, in which the sampler adapts.")
     brms_n_chains: int = Field(default=4, ge=2, le=16, description="Chains; without two there is no R-hat.")
     brms_max_students: int = Field(
-        default=1000, ge=1, description="With more students GROWTH_ENGINE=auto takes PyMC's marginal form at once."
+        default=500, ge=1, description="With more students GROWTH_ENGINE=auto takes PyMC's marginal form at once."
     )
     growth_max_seconds: float = Field(
         default=600.0, gt=0, description="A Bayesian fit that takes longer is stopped, and not published."

@@ -466,7 +466,7 @@ growth_glmm_meta = sa.Table(
     ),
     _required("random_effects", JSONB(), "sds of students' intercepts and slopes, their correlation; topics; residual"),
     _required(
-        "overall", JSONB(), "the six parameters of the fit on theta_week without topics: goals are predicted with it"
+        "overall", JSONB(), "the six parameters of the same fit on scores of whole weeks: goals are predicted with it"
     ),
     _required("metrics", JSONB(), "log_lik, aic, reliability of the students' slopes, …"),
     _required("singular", sa.Boolean(), "a variance is estimated as 0, or a correlation as 1"),
@@ -507,7 +507,7 @@ growth_brms_meta = sa.Table(
     _count("n_students", "students among them"),
     *_dagster_run(),
     schema="analytics",
-    comment="One published Bayesian fit per week of theta_week ~ week + (week|student) with known standard errors.",
+    comment="One published Bayesian fit per week of score ~ week + (week|student) with known standard errors.",
 )
 
 growth_goal = sa.Table(

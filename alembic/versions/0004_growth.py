@@ -58,7 +58,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_growth_brms_meta")),
         sa.UniqueConstraint("week_start", name=op.f("uq_growth_brms_meta_week_start")),
         schema="analytics",
-        comment="One published Bayesian fit per week of theta_week ~ week + (week|student) with known standard errors.",
+        comment="One published Bayesian fit per week of score ~ week + (week|student) with known standard errors.",
     )
     op.create_table(
         "growth_glmm_meta",
@@ -88,7 +88,7 @@ def upgrade() -> None:
             "overall",
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=False,
-            comment="the six parameters of the fit on theta_week without topics: goals are predicted with it",
+            comment="the six parameters of the same fit on scores of whole weeks: goals are predicted with it",
         ),
         sa.Column(
             "metrics",

@@ -17,7 +17,7 @@ from seedtest_assets.assets.attempts import attempt
 from seedtest_assets.assets.common import FRESH_WEEKLY, table_spec, weeks, window
 from seedtest_assets.assets.goals import learning_goal, read_goals
 from seedtest_assets.assets.progress import Trend, newest_trend
-from seedtest_assets.assets.scores import read_theta_week, read_topic_scores
+from seedtest_assets.assets.scores import read_scores
 from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES, TransientFailure
 from seedtest_assets.models.growth import (
@@ -44,12 +44,11 @@ from seedtest_assets.settings import settings
 POSTERIOR, NORMAL = "posterior", "normal"
 """How P is found: averaged over the posterior of the parameters, or as if the trend's were known."""
 PRIORS = Priors()
-FORMULA = "theta_week ~ week + (week | student), sigma ~ 1 + offset(log(theta_week_se))"
+FORMULA = "score ~ week + (week | student), sigma ~ 1 + offset(log(se))"
 SHOWN, POINTS = 6, 40
 """Students in the plot of trajectories, and points of each line."""
 CHECKED_DRAWS, REPLICATIONS = 100, 30
 """Draws behind the coverage of what was fitted, and lines in the plot of the predictive check."""
-LOOK_BACK = dg.TimeWindowPartitionMapping(start_offset=1 - settings().brms_lookback_weeks)
 
 
 class GrowthConfig(dg.Config):
@@ -127,12 +126,7 @@ class Students:
 
 
 def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec:
-    deps = [
-        attempt,
-        dg.AssetDep("weekly_metrics", partition_mapping=LOOK_BACK),
-        dg.AssetDep("growth_glmm_effect"),
-        learning_goal,
-    ]
+    deps = [attempt, "mirt_ability", "growth_glmm_effect", learning_goal]
     return table_spec(
         table, description, deps=deps, group="growth", code_version="1", skippable=skippable, freshness=FRESH_WEEKLY
     )
@@ -143,7 +137,8 @@ def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec
     specs=[
         _spec(
             tables.growth_brms_meta,
-            "One published Bayesian fit per week: theta_week ~ week + (week|student) with the known standard errors. "
+            "One published Bayesian fit per week: score ~ week + (week|student), where a score is Warm's estimate from "
+            "one week's answers, with its known standard error. "
             "Published with R-hat < 1.01, bulk and tail ESS > 400, E-BFMI of .3 and no divergence; otherwise "
             "fit_attempt says why. Not tried unless METRICS_USE_BAYESIAN, or the run's config, asks for it.",
             skippable=True,
@@ -176,16 +171,15 @@ def growth(
     """Fit the Bayesian trend if it is asked for, and predict every student's probability of reaching every goal."""
     (week,) = weeks(context)
     asked = settings().metrics_use_bayesian if config.bayesian is None else config.bayesian
-    theta = read_theta_week(database, week, settings().brms_lookback_weeks)
-    tried = _try(context, growth_service, week, theta) if asked else None
+    scores = read_scores(database, week, settings().brms_lookback_weeks)
+    students = _students(scores.overall)
+    tried = _try(context, growth_service, week, students) if asked else None
     posterior = tried.published if tried else None
     predictor = _predictor(week, posterior, newest_trend(database, week))
-    students = _students(theta)
     goals = read_goals(database, week, students.users)
     rows = pd.DataFrame({"p_goal": []})
     if predictor and len(students.users):
-        by_topic = read_topic_scores(database, week, settings().brms_lookback_weeks)
-        rows = _goal_rows(week, predictor, students, goals, by_topic)
+        rows = _goal_rows(week, predictor, students, goals, scores.by_topic)
     if tried and not posterior:
         rows = rows.assign(instead="; ".join(tried.reasons))
     fitted = _newcomers(posterior, students) if posterior else None
@@ -211,11 +205,10 @@ def growth(
     yield _method_check(tried, predictor)
 
 
-def _try(context: AssetExecutionContext, service: GrowthService, week: Week, theta: pd.DataFrame) -> Tried:
-    if theta.empty:
+def _try(context: AssetExecutionContext, service: GrowthService, week: Week, students: Students) -> Tried:
+    if not len(students.users):
         return Tried(None, ["there are no own-week scores yet: nobody has five answers on calibrated items"])
-    students = _students(theta)
-    context.log.info(f"fitting {len(theta)} scores of {len(students.users)} students")
+    context.log.info(f"fitting {len(students.scores.score)} scores of {len(students.users)} students")
     try:
         posterior, instead = _fitted(context, service, week, students)
     except (TimeIsOver, Unprocessable) as refused:
@@ -256,8 +249,10 @@ def _fitted(
             raise
         context.log.warning(f"fitted by PyMC: {failure}")
         return by_pymc(), str(failure)
-    summary = pd.DataFrame(found["posterior_summary"])
-    return Posterior("plumber", pd.DataFrame(found["draws"]), summary, found["diagnostics"]), None
+    # A chain that never moved has no R-hat.
+    diagnostics = {name: np.nan if value is None else value for name, value in found["diagnostics"].items()}
+    draws, summary = pd.DataFrame(found["draws"]), pd.DataFrame(found["posterior_summary"])
+    return Posterior("plumber", draws, summary, diagnostics), None
 
 
 def _predictor(week: Week, posterior: Posterior | None, trend: Trend | None) -> Predictor | None:
@@ -366,7 +361,7 @@ def _attempt_row(week: Week, tried: Tried) -> pd.DataFrame:
     diagnostics = {
         "engine": posterior.engine if posterior else None,
         "instead_of_service": tried.instead,
-        **(posterior.diagnostics if posterior else {}),
+        **{name: value for name, value in (posterior.diagnostics if posterior else {}).items() if np.isfinite(value)},
     }
     return pd.DataFrame(
         {

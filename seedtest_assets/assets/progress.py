@@ -14,15 +14,13 @@ from seedtest_assets import tables
 from seedtest_assets.assets import plots
 from seedtest_assets.assets.attempts import attempt
 from seedtest_assets.assets.common import FRESH_WEEKLY, table_spec, weeks, window
-from seedtest_assets.assets.scores import read_theta_week, read_topic_scores
+from seedtest_assets.assets.scores import OwnWeeks, read_scores
 from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database, Rows, run_id
 from seedtest_assets.resources.glmm import GlmmService, ProgressFit
 from seedtest_assets.resources.plumber import Unprocessable
 from seedtest_assets.settings import settings
-
-LOOK_BACK = dg.TimeWindowPartitionMapping(start_offset=1 - settings().glmm_lookback_weeks)
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Tried:
 
     Attributes:
         by_topic: of the topic scores; None = it could not be done on them.
-        overall: of theta_week, without topics; None likewise.
+        overall: of the scores of whole weeks; None likewise.
         n, n_students: topic scores and students.
         reason: why they are not published, or what lme4 warned of; None = nothing to say.
     """
@@ -57,7 +55,7 @@ class Trend:
     Attributes:
         run_id: of growth_glmm_meta.
         engine: lme4.
-        parameters: the six of `models.growth`, of the fit on theta_week.
+        parameters: the six of `models.growth`, of the fit on scores of whole weeks.
         topics: effect of each topic, logits.
     """
 
@@ -68,11 +66,7 @@ class Trend:
 
 
 def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec:
-    deps = [
-        attempt,
-        dg.AssetDep("mirt_ability", partition_mapping=LOOK_BACK),
-        dg.AssetDep("weekly_metrics", partition_mapping=LOOK_BACK),
-    ]
+    deps = [attempt, "mirt_ability"]
     return table_spec(
         table, description, deps=deps, group="progress", code_version="1", skippable=skippable, freshness=FRESH_WEEKLY
     )
@@ -85,7 +79,7 @@ def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec
             tables.growth_glmm_meta,
             "One published fit per week: score ~ week + (week|student) + (1|topic), where a score is Warm's estimate "
             "from a student's answers in a topic in one week, weighted by 1 / SE^2, and week 0 is as_of; and the same "
-            "of theta_week without topics, with which goals are predicted. Nothing is published when lme4 did not "
+            "of the scores of whole weeks, with which goals are predicted. Nothing is published when lme4 did not "
             "converge; fit_attempt then says why.",
             skippable=True,
         ),
@@ -112,10 +106,9 @@ def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec
 def progress(context: AssetExecutionContext, database: Database, glmm: GlmmService) -> Iterator[Any]:
     """Fit the trends of all students on the own-week scores of the look-back, and publish them if they converged."""
     (week,) = weeks(context)
-    scores = read_topic_scores(database, week, settings().glmm_lookback_weeks)
-    theta = read_theta_week(database, week, settings().glmm_lookback_weeks)
-    users = pd.Index(scores["user_id"].unique())
-    tried = _try(context, glmm, scores, theta, users)
+    scores = read_scores(database, week, settings().glmm_lookback_weeks)
+    users = pd.Index(scores.overall["user_id"].unique())
+    tried = _try(context, glmm, scores, users)
     fits = tried.published
     rows = _fit_rows(context, week, fits, tried, users) if fits else []
     attempt_row = Rows(tables.fit_attempt, _attempt_row(week, tried), sa.false())
@@ -150,15 +143,9 @@ def newest_trend(database: Database, week: Week) -> Trend | None:
     return Trend(identity, engine, parameters, {row.id: row.estimate for row in topics})
 
 
-def _try(
-    context: AssetExecutionContext,
-    glmm: GlmmService,
-    scores: pd.DataFrame,
-    theta: pd.DataFrame,
-    users: "pd.Index[str]",
-) -> Tried:
-    n, n_students = len(scores), len(users)
-    if n == 0 or theta.empty:
+def _try(context: AssetExecutionContext, glmm: GlmmService, scores: OwnWeeks, users: "pd.Index[str]") -> Tried:
+    n, n_students = len(scores.by_topic), len(users)
+    if n == 0:
         reason = "there are no own-week scores yet: nobody has five answers on calibrated items"
         return Tried(None, None, n, n_students, reason)
 
@@ -170,7 +157,7 @@ def _try(
         )
 
     try:
-        fits = fit(scores.rename(columns={"topic_id": "topic"})), fit(theta[theta["user_id"].isin(users)])
+        fits = fit(scores.by_topic.rename(columns={"topic_id": "topic"})), fit(scores.overall)
     except Unprocessable as refused:
         return Tried(None, None, n, n_students, str(refused.problem.get("detail")))
     said = dict.fromkeys(message for each in fits for message in each.fit_meta["messages"])
@@ -203,7 +190,7 @@ def _meta_row(
         "fixed_effects": fit.fixed_effects.set_index("term").to_dict("index"),
         "random_effects": fit.random,
         "metrics": {name: fit.fit_meta[name] for name in ("log_lik", "aic", "bic", "reml", "iterations")} | fit.metrics,
-        "overall": _six_parameters(overall),
+        "overall": six_parameters(overall),
         "singular": fit.singular or overall.singular,
         "warnings": fit.fit_meta["messages"] + overall.fit_meta["messages"],
         "n": tried.n,
@@ -213,8 +200,8 @@ def _meta_row(
     return pd.DataFrame([row])
 
 
-def _six_parameters(fit: ProgressFit) -> dict[str, float]:
-    """As `models.growth` names them."""
+def six_parameters(fit: ProgressFit) -> dict[str, float]:
+    """lme4's estimates as `models.growth` names them."""
     fixed = fit.fixed_effects.set_index("term")["estimate"]
     return {
         "intercept": fixed["intercept"],
@@ -279,7 +266,7 @@ def _fit_metadata(fit: ProgressFit, overall: ProgressFit) -> dict[str, Any]:
         "formula": fit.formula,
         "fixed_effects": plots.table(fit.fixed_effects),
         "random_effects": plots.table(pd.DataFrame([fit.random])),
-        "overall": plots.table(pd.DataFrame([_six_parameters(overall)])),
+        "overall": plots.table(pd.DataFrame([six_parameters(overall)])),
         "singular": fit.singular or overall.singular,
     }
 

@@ -1,5 +1,6 @@
 """Own-week scores of a look-back, on one scale and one clock: what the trends are fitted to."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -12,36 +13,26 @@ from seedtest_assets.models.topic_scores import topic_scores
 from seedtest_assets.resources.database import Database
 
 
-def read_topic_scores(database: Database, week: Week, lookback: int) -> pd.DataFrame:
-    """Scores per student, topic and ISO week of the look-back, all under the newest bank.
+@dataclass(frozen=True)
+class OwnWeeks:
+    """Scores of students' ISO weeks, each from that week's answers alone.
 
-    Returns:
-        Columns of `topic_scores`; week is weeks from as_of to the middle of the scored week, negative. No rows without
-        a bank.
+    Attributes:
+        overall: columns user_id, week (weeks from as_of to the middle of the scored week, negative), score, se.
+        by_topic: the same with topic_id.
     """
+
+    overall: pd.DataFrame
+    by_topic: pd.DataFrame
+
+
+def read_scores(database: Database, week: Week, lookback: int) -> OwnWeeks:
+    """Scores of the last `lookback` ISO weeks, all under the newest bank; no rows without one."""
     answers = database.frame(_answers(database, week, lookback))
     known = answers.merge(database.frame(bank_items(newest_bank(database, week))), on="item_id")
-    return topic_scores(known.assign(week=_weeks_from_as_of(known["monday"], week)))
-
-
-def read_theta_week(database: Database, week: Week, lookback: int) -> pd.DataFrame:
-    """theta_week with its standard error, of weeks whose metrics were made after they had ended.
-
-    Returns:
-        Columns user_id, week (as in `read_topic_scores`), score, se, sorted by the first two.
-    """
-    m = tables.weekly_metrics.c
-    found = database.frame(
-        sa.select(m.user_id, m.week_start.label("monday"), m.theta_week.label("score"), m.theta_week_se.label("se"))
-        .where(
-            m.week_start > week.start - lookback * WEEK,
-            m.week_start <= week.start,
-            m.theta_week.is_not(None),
-            (local_date(m.as_of, week) == m.week_start + WEEK.days) | (m.week_start == week.start),
-        )
-        .order_by(m.user_id, m.week_start)
-    )
-    return found.assign(user_id=found["user_id"].astype(str), week=_weeks_from_as_of(found.pop("monday"), week))
+    known = known.assign(week=_weeks_from_as_of(known["monday"], week))
+    overall = topic_scores(known.assign(topic_id=tables.OVERALL))
+    return OwnWeeks(overall.drop(columns="topic_id"), topic_scores(known))
 
 
 def _answers(database: Database, week: Week, lookback: int) -> sa.Select[*tuple[Any, ...]]:

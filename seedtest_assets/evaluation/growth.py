@@ -9,8 +9,6 @@ that bank, and the models are fitted to the scores of the last weeks. Then the s
   error of the score: sd kappa x the score's own standard error. That error is known only once the week is over: it
   says how many answers of which items there are, which no method is asked to foretell.
 * A goal is likewise judged by scores: the event is a score at or above the target, the probability that of the score.
-* The pipeline's normal method knows students by scores per topic, of fewer answers each. Here it predicts scores of
-  whole weeks, from the line and the kappa of those, topics' effects taken off.
 * Students are the same before and after the cut, as they are in the pipeline.
 """
 
@@ -27,6 +25,7 @@ import sqlalchemy as sa
 
 from seedtest_assets import tables
 from seedtest_assets.assets.irt import LEAST_ITEMS, PRIORS
+from seedtest_assets.assets.progress import six_parameters
 from seedtest_assets.calendar import WEEK, local_day
 from seedtest_assets.evaluation.churn_quality import UNKNOWN, Judged, Quality, quality, share, skill
 from seedtest_assets.evaluation.irt import NotEvaluable, Progress
@@ -84,8 +83,7 @@ class Protocol:
         seed: of the sampler and of the draws of students.
         bootstrap: draws of students behind each interval.
         lookback_days: days of answers that a calibration looks back on.
-        lookback_weeks: weeks of scores that the posterior, and the naive methods, are made from.
-        trend_weeks: weeks of scores that lme4's trend is fitted on.
+        lookback_weeks: weeks of scores that all methods are made from.
     """
 
     horizons: tuple[int, ...] = (1, 2, 4)
@@ -96,7 +94,6 @@ class Protocol:
     bootstrap: int = 500
     lookback_days: int = field(default_factory=lambda: settings().mirt_lookback_days)
     lookback_weeks: int = field(default_factory=lambda: settings().brms_lookback_weeks)
-    trend_weeks: int = field(default_factory=lambda: settings().glmm_lookback_weeks)
 
     @property
     def goals(self) -> list[str]:
@@ -329,8 +326,8 @@ class _Facts:
     """Answers of whole weeks, in an order of their own.
 
     Attributes:
-        answers: student and item (numbers in the order of their ids), topic_id, correct, week and day (numbers, of
-            FIRST_MONDAY on), again (an earlier answer of the student to the item exists).
+        answers: student and item (numbers in the order of their ids), correct, week and day (numbers, of FIRST_MONDAY
+            on), again (an earlier answer of the student to the item exists).
     """
 
     answers: pd.DataFrame
@@ -349,10 +346,9 @@ class _Facts:
         ordered = known.assign(
             student=np.unique(known["student_id"].astype(str), return_inverse=True)[1],
             item_id=np.unique(known["item_id"].astype(str), return_inverse=True)[1],
-            topic_id=known["topic_id"].astype(object).where(known["topic_id"].notna(), tables.NO_TOPIC).astype(str),
-        ).sort_values(["student", "completed_at", "item_id", "topic_id", "correct"], ignore_index=True)
+        ).sort_values(["student", "completed_at", "item_id", "correct"], ignore_index=True)
         again = ordered.duplicated(["student", "item_id"])
-        return cls(ordered.assign(again=again)[["student", "item_id", "topic_id", "correct", "day", "week", "again"]])
+        return cls(ordered.assign(again=again)[["student", "item_id", "correct", "day", "week", "again"]])
 
     @property
     def students(self) -> int:
@@ -405,7 +401,7 @@ class _Known:
         scores: own-week scores before the cut: student, week (from the cut, negative), score, se.
         fit: how the fits went.
         draws: of the six parameters of `models.growth`, by method.
-        statistics: of the scores that a method has seen, by method; students are positions in `students`.
+        statistics: of the scores; students are positions in `students`.
         students: numbers of the students with a score, ascending.
     """
 
@@ -414,7 +410,7 @@ class _Known:
     scores: pd.DataFrame
     fit: Fit
     draws: dict[str, pd.DataFrame]
-    statistics: dict[str, Statistics]
+    statistics: Statistics
     students: Ints
 
     @classmethod
@@ -445,15 +441,11 @@ class _Known:
         summary = posterior.summary.set_index("parameter")["mean"]
         parameters = {POSTERIOR: {str(name): float(value) for name, value in summary.items()}}
         some = np.linspace(0, len(posterior.draws) - 1, MIXED).astype(int)
-        draws, of_method = {POSTERIOR: posterior.draws.iloc[some]}, {POSTERIOR: of_scores}
-        by_topic = _scored(before[before["week"] >= cut - protocol.trend_weeks], bank, cut)
-        trend, missing = _trend(glmm, by_topic)
+        draws = {POSTERIOR: posterior.draws.iloc[some]}
+        trend, missing = _trend(glmm, scores)
         if trend is not None:
-            parameters[NORMAL] = _parameters(trend)
+            parameters[NORMAL] = six_parameters(trend)
             draws[NORMAL] = pd.DataFrame([parameters[NORMAL]])
-            effect = by_topic["topic_id"].map(trend.topics.set_index("topic_id")["effect"]).fillna(0.0)
-            without = by_topic.assign(score=by_topic["score"] - effect)
-            of_method[NORMAL] = growth.statistics(_indexed(without[without["student"].isin(students)], students))
         fit = Fit(
             cut=_monday(cut),
             answers=len(answers),
@@ -469,7 +461,7 @@ class _Known:
             unpublishable=growth.unpublishable(posterior.diagnostics),
             normal_missing=missing,
         )
-        return cls(cut, bank, scores, fit, draws, of_method, students)
+        return cls(cut, bank, scores, fit, draws, of_scores, students)
 
     def predictions(self, facts: _Facts, methods: list[str], protocol: Protocol) -> Iterator[pd.DataFrame]:
         """Rows of `Evaluation.predictions`."""
@@ -507,7 +499,7 @@ class _Known:
         if method == COHORT:
             return Mixture(*(np.full((len(rows), 1), parameters[name]) for name in ("mean", "sd")))
         student = np.searchsorted(self.students, rows["student"])
-        return growth.predictive(self.statistics[method], self.draws[method], student, week, se)
+        return growth.predictive(self.statistics, self.draws[method], student, week, se)
 
     def _rates(self, protocol: Protocol) -> list[float]:
         """Share of the scores before the cut that reached each target."""
@@ -551,22 +543,17 @@ def _calibration(irt: IrtService, answers: pd.DataFrame, cut: date, protocol: Pr
     return calibration
 
 
-def _scored(answers: pd.DataFrame, bank: pd.DataFrame, cut: int) -> pd.DataFrame:
-    """Scores per student, topic and week of the answers on calibrated items.
+def own_week_scores(answers: pd.DataFrame, bank: pd.DataFrame, cut: int) -> pd.DataFrame:
+    """Each student's score from a week's answers alone, as the pipeline makes it.
 
     Returns:
-        Columns student, topic_id, week (from the cut to the middle of the week), score, se, sorted by the first three.
+        Columns student, week (from the cut to the middle of the week), score, se, sorted by the first two.
     """
     known = answers.merge(bank, on="item_id")
-    found = topic_scores(known.assign(user_id=known["student"], week=known["week"] - cut + 0.5))
+    week = known["week"] - cut + 0.5
+    found = topic_scores(known.assign(user_id=known["student"], topic_id=tables.OVERALL, week=week))
     found["student"] = found["user_id"].astype(int)
-    columns = ["student", "topic_id", "week", "score", "se"]
-    return found.sort_values(columns[:3], ignore_index=True)[columns]
-
-
-def own_week_scores(answers: pd.DataFrame, bank: pd.DataFrame, cut: int) -> pd.DataFrame:
-    """Each student's score from a week's answers alone, as theta_week is made: `_scored` with a single topic."""
-    return _scored(answers.assign(topic_id=tables.OVERALL), bank, cut).drop(columns="topic_id")
+    return found.sort_values(["student", "week"], ignore_index=True)[["student", "week", "score", "se"]]
 
 
 def _indexed(scores: pd.DataFrame, students: Ints) -> Scores:
@@ -598,28 +585,15 @@ def weekly_change(scores: pd.DataFrame) -> float:
     return float(np.sqrt(max(variance, 0.0)))
 
 
-def _trend(glmm: GlmmService, by_topic: pd.DataFrame) -> tuple[ProgressFit | None, str | None]:
+def _trend(glmm: GlmmService, scores: pd.DataFrame) -> tuple[ProgressFit | None, str | None]:
     """lme4's fit as the pipeline would publish it, or why there is none."""
     if not glmm.is_configured:
         return None, "no glmm service is configured (R_GLMM_BASE_URL)"
     try:
-        fit = glmm.fit_progress(by_topic.rename(columns={"topic_id": "topic"}))
+        fit = glmm.fit_progress(scores)
     except Unprocessable as refused:
         return None, str(refused)
     return (fit, None) if fit.converged else (None, f"lme4 did not converge: {'; '.join(fit.fit_meta['messages'])}")
-
-
-def _parameters(fit: ProgressFit) -> dict[str, float]:
-    """lme4's estimates as the six parameters of `models.growth`."""
-    fixed = fit.fixed_effects.set_index("term")["estimate"]
-    return {
-        "intercept": fixed["intercept"],
-        "week": fixed["week"],
-        "sd_intercept": fit.random["sd_intercept"],
-        "sd_week": fit.random["sd_week"],
-        "correlation": fit.random["correlation"] or 0.0,  # of a variance of 0 there is none
-        "kappa": fit.random["residual"],
-    }
 
 
 def _judge(rows: pd.DataFrame, weeks: int, methods: list[str], protocol: Protocol) -> Horizon:

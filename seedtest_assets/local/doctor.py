@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from seedtest_assets.local.home import CHECKOUT, home, installation
 from seedtest_assets.local.machine import Machine
 from seedtest_assets.local.processes import port_is_free
-from seedtest_assets.local.services import SERVICES, is_ready
+from seedtest_assets.local.services import COMPILED, MODELS, SERVICES, is_ready
 from seedtest_assets.local.webserver import PORTS, Webserver
 
 NEEDED_BYTES = 2 * 1024**3
@@ -49,6 +49,7 @@ def checks() -> Iterator[Check]:
     yield Check("Python", sys.version_info >= (3, 11), python, "install Python 3.11 or newer")
     yield _virtual_environment(machine.folder)
     yield from _debian_packages()
+    yield _bayesian_models()
     yield from _database(machine)
     yield from _services(machine)
     url = Webserver(machine.folder).url()
@@ -90,6 +91,12 @@ def _debian_packages() -> Iterator[Check]:
 def _packages(files: tuple[str, ...]) -> list[str]:
     lines = (line for file in files for line in (CHECKOUT / file).read_text().splitlines())
     return sorted({word for line in lines for word in line.split("#")[0].split()})
+
+
+def _bayesian_models() -> Check:
+    folder = Path(os.environ.get(MODELS, COMPILED))
+    found = sorted(file.name.partition("-")[0] for file in folder.glob("*.rds"))
+    return Check("Bayesian models", bool(found), ", ".join(found) or f"none in {folder}", "./run install")
 
 
 def _database(machine: Machine) -> Iterator[Check]:

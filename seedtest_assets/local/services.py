@@ -153,13 +153,23 @@ class RServices:
             if is_ready(url):
                 return url
             time.sleep(0.1)
-        self._processes[service.name].stop(grace=STOP_SECONDS)
         failure = "died while it started" if url is None else f"is not ready after {READY_SECONDS:.0f} s"
+        said = "" if url is None else what_is_missing(url)
+        self._processes[service.name].stop(grace=STOP_SECONDS)
         log = self.log(service.name)
         raise ServiceError(
-            f"the R service {service.name} {failure}. Its log ({log}) ends with:\n{tail(log)}\n"
-            "`./run doctor` shows whether an R package is missing."
+            f"the R service {service.name} {failure}. {said}Its log ({log}) ends with:\n{tail(log)}\n"
+            "`./run doctor` shows whether an R package or a compiled model is missing."
         )
+
+
+def what_is_missing(url: str) -> str:
+    """What /readyz says the service waits for, as a sentence with a space after it."""
+    try:
+        answer = httpx.get(f"{url}/readyz", timeout=10.0, trust_env=False)
+    except httpx.TransportError:
+        return ""
+    return f"It says: {answer.text} "
 
 
 def is_ready(url: str | None) -> bool:

@@ -338,8 +338,9 @@ def _likelihood_with_score() -> Any:
     parameters = pt.vector("parameters", shape=(len(PARAMETERS),))
     sums = [pt.vector(name) for name in _SUMS]
     of = Statistics(**dict(zip(_SUMS, sums, strict=True)), log_se=None)  # type: ignore[arg-type]  # tensors
-    b0, b1, sd0, sd1, correlation, kappa = (parameters[position] for position in range(len(PARAMETERS)))
-    found = _conditional(of, dict(zip(PARAMETERS, (b0, b1, sd0, sd1, correlation, kappa), strict=True)))
+    by_name = {name: parameters[position] for position, name in enumerate(PARAMETERS)}
+    _, _, sd0, sd1, correlation, kappa = by_name.values()
+    found = _conditional(of, by_name)
     n = of.n.sum()
     value = -n * pt.log(kappa) - 0.5 * (pt.log(found.determinant) + found.distance).sum()
     # The derivative by G is (q q' - X'S^-1 X) / 2 with X'S^-1 X = A (I + G A)^-1 = (A + |A| adj G) / |I + A G|.
@@ -503,7 +504,8 @@ class Mixture:
             return Mixture(self.means[row], self.sds[row]).below(score) - share
 
         of_draws = self.means + ndtri(share) * self.sds
-        bracket = of_draws.min(axis=1), np.nextafter(of_draws.max(axis=1), np.inf)
+        rounding = 1e-9 * self.sds.max(axis=1)  # with a single draw both ends are the answer, or nearly
+        bracket = of_draws.min(axis=1) - rounding, of_draws.max(axis=1) + rounding
         return np.asarray(elementwise.find_root(excess, bracket, args=(np.arange(len(self.means)),)).x)
 
     def crps(self, score: Floats) -> Floats:

@@ -3,13 +3,15 @@
 import uuid
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from seedtest_assets import tables
 from seedtest_assets.assets.goals import read_goals
-from seedtest_assets.assets.scores import read_theta_week, read_topic_scores
+from seedtest_assets.assets.scores import read_scores
 from seedtest_assets.calendar import Week
+from seedtest_assets.models.topic_scores import MIXED
 from seedtest_assets.resources.database import copy_in
 from seedtest_assets.settings import settings
 
@@ -76,32 +78,62 @@ def test_topic_goals_stand_beside_the_overall_one(database, week):
     assert told(database, week) == [(ANN, OVERALL, 0.0, "default"), (ANN, "algebra", 1.0, "learning_goal")]
 
 
-def metrics(database, user, monday, theta, as_of) -> None:
-    row = {
-        "user_id": user, "week_start": monday, "as_of": as_of, "theta_week": theta, "theta_week_se": 0.5,
-        "sessions": 1, "active_days": 1, "attempts": 6, "idle_days": 0, "run_id": str(uuid.uuid4()),
+BANK = str(uuid.uuid4())
+
+
+@pytest.fixture
+def bank(database) -> None:
+    """Five items of difficulty 0, calibrated in the week before."""
+    meta = {
+        "run_id": BANK, "week_start": MONDAY - timedelta(weeks=1), "as_of": BEFORE, "model": "2PL",
+        "model_spec": {"quadrature": {"n": 61, "min": -6, "max": 6}},
+        "metrics": {"latent_mean": 0.0, "latent_sd": 1.0}, "fitted_at": BEFORE, "dagster_run_id": "",
     }  # fmt: skip
+    items = pd.DataFrame({"run_id": BANK, "item_id": range(5), "a": 1.0, "b": 0.0, "c": 0.0, "n_responses": 99})
     with database.transaction() as connection:
-        copy_in(connection, tables.weekly_metrics, pd.DataFrame([row]))
+        copy_in(connection, tables.mirt_fit_meta, pd.DataFrame([meta]))
+        copy_in(connection, tables.mirt_item_params, items.assign(is_anchor=False))
 
 
-def test_theta_week_comes_from_weeks_that_were_over_and_is_dated_to_their_middle(database, week):
-    for monday, theta in ((MONDAY, 0.3), (MONDAY - timedelta(weeks=2), 0.1), (MONDAY - timedelta(weeks=12), -1.0)):
-        metrics(database, ANN, monday, theta, datetime.combine(monday + timedelta(weeks=1), datetime.min.time(), UTC))
-    unfinished = MONDAY - timedelta(weeks=1)
-    metrics(database, ANN, unfinished, 9.0, datetime.combine(unfinished + timedelta(days=2), datetime.min.time(), UTC))
-    found = read_theta_week(database, week, 12)
-    assert found[["user_id", "week", "score", "se"]].to_numpy().tolist() == [
-        [ANN, -2.5, 0.1, 0.5],
-        [ANN, -0.5, 0.3, 0.5],
-    ]
+def answer(database, user, day, correct, topics="xxxxx") -> None:
+    """Five answers at noon of a day; `correct` are right."""
+    rows = pd.DataFrame(
+        {
+            "source": "test",
+            "source_id": [f"{user} {day} {n}" for n in range(5)],
+            "student_id": user,
+            "item_id": range(5),
+            "correct": [n < correct for n in range(5)],
+            "completed_at": datetime.combine(day, datetime.min.time(), UTC) + timedelta(hours=12),
+            "attempt_no": 1,
+            "topic_id": list(topics),
+        }
+    )
+    with database.transaction() as connection:
+        copy_in(connection, tables.attempt, rows)
 
 
-def test_scores_of_the_running_week_are_dated_to_the_middle_of_its_days(database):
+def test_scores_are_of_one_week_each_and_dated_to_its_middle(database, week, bank):
+    for weeks, correct in ((0, 3), (2, 2), (11, 1), (12, 5)):  # the last is before the look-back
+        answer(database, ANN, MONDAY - timedelta(weeks=weeks), correct, topics="xxxyy" if weeks else "xxxxx")
+    answer(database, ANN, MONDAY + timedelta(weeks=1), 5)  # after as_of
+    scores = read_scores(database, week, 12)
+    assert scores.overall["week"].tolist() == [-11.5, -2.5, -0.5]
+    # Warm's estimate for r of n right on equal items of the Rasch model: logit((r + 1/2) / (n + 1)).
+    expected = [np.log((r + 0.5) / (5 - r + 0.5)) for r in (1, 2, 3)]
+    np.testing.assert_allclose(scores.overall["score"], expected, atol=1e-6)
+    assert scores.by_topic["topic_id"].tolist() == [MIXED, MIXED, "x"]
+    np.testing.assert_allclose(scores.by_topic.sort_values("week")["score"], expected, atol=1e-6)
+
+
+def test_scores_of_the_running_week_are_dated_to_the_middle_of_its_days(database, bank):
     running = Week.of(MONDAY, now=datetime(2026, 3, 5, 12, tzinfo=UTC))  # Thursday: three days are over
-    metrics(database, ANN, MONDAY, 0.3, running.as_of)
-    assert read_theta_week(database, running, 12)["week"].tolist() == [-1.5 / 7]
+    answer(database, ANN, MONDAY, 3)
+    assert read_scores(database, running, 12).overall["week"].tolist() == [-1.5 / 7]
 
 
-def test_without_a_bank_there_are_no_topic_scores(database, week):
-    assert read_topic_scores(database, week, 12).empty
+def test_without_a_bank_there_are_no_scores(database, week):
+    answer(database, ANN, MONDAY, 3)
+    scores = read_scores(database, week, 12)
+    assert scores.overall.empty
+    assert scores.by_topic.empty

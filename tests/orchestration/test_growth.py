@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from scipy.stats import norm
 
 from seedtest_assets import tables
+from seedtest_assets.assets.scores import read_scores
+from seedtest_assets.calendar import Week
 from seedtest_assets.resources.database import copy_in
 from seedtest_assets.settings import settings
 from tests.orchestration.cohort import EVERY_WEEK, MainJob, checked, checksum, failed, forget, retried, why
@@ -95,14 +97,15 @@ def test_slopes_and_goals_of_the_trend_reach_the_kpi_with_their_origin(cohort, p
 
 
 def test_a_goal_is_predicted_from_the_students_own_weeks(cohort, progress_job):
-    """The line at the goal's date, from a dense joint normal of the scores in weekly_metrics."""
+    """The line at the goal's date, from a dense joint normal of the scores; the newest is the week's theta_week."""
     assert progress_job(LAST).success
     goals = read(cohort, tables.growth_goal)
     meta, metrics = only(cohort, tables.growth_glmm_meta), tables.weekly_metrics
-    for user in goals["user_id"].iloc[[0, 7, 19]]:
-        weeks = read(cohort, metrics, metrics.c.user_id == user, metrics.c.theta_week.is_not(None))
-        ago = [(monday - LAST).days / 7 - 0.5 for monday in weeks["week_start"]]
-        scores = pd.DataFrame({"week": ago, "score": weeks["theta_week"], "se": weeks["theta_week_se"]})
+    theta_week = read(cohort, metrics, metrics.c.week_start == LAST).set_index("user_id")["theta_week"]
+    own_weeks = read_scores(cohort, Week.of(LAST), 12).overall
+    for user in theta_week.dropna().index[[0, 7, 19]]:
+        scores = own_weeks[own_weeks["user_id"] == user]
+        assert scores["score"].iloc[-1] == pytest.approx(theta_week[user], abs=1e-6)
         line, covariance = dense_line(scores, meta.overall)
         x = np.array([1.0, 4.0])
         (goal,) = goals[goals["user_id"] == user].itertuples()

@@ -18,7 +18,7 @@ from seedtest_assets.automation.weekly_runs import run_weeks
 from seedtest_assets.calendar import monday
 from seedtest_assets.failures import PermanentFailure
 from seedtest_assets.local.home import CHECKOUT
-from seedtest_assets.local.services import RServices
+from seedtest_assets.local.services import RService, RServices
 from seedtest_assets.resources import plumber
 from seedtest_assets.settings import settings
 from tests.orchestration.cohort import EVERY_WEEK, OUTPUTS, checksums, forget
@@ -26,6 +26,7 @@ from tests.reliability.between import Between
 
 FIRST, SECOND, THIRD = EVERY_WEEK[:3]
 STATUS = dg.DagsterRunStatus
+IRT = (RService("irt", "R_IRT"),)
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +47,7 @@ def storage(cohort, dagster_home):
 def own_service(server_folder, monkeypatch):
     """An IRT service that a test may kill."""
     services = RServices(server_folder / "mortal")
-    for name, value in services.start().items():
+    for name, value in services.start(IRT).items():
         monkeypatch.setenv(name, value)
     yield services
     services.stop()
@@ -78,7 +79,7 @@ def test_every_run_is_recorded_under_the_job_its_partition_and_its_code_location
     ]
     for outcome in outcomes:
         recorded = storage.get_run_by_id(outcome.run_id)
-        assert (recorded.job_name, recorded.status) == ("metrics_job", STATUS.SUCCESS)
+        assert (recorded.job_name, recorded.status) == ("week_job", STATUS.SUCCESS)
         assert recorded.tags["dagster/partition"] == outcome.week.isoformat()
         assert recorded.remote_job_origin.location_name == "seedtest"
     of_the_location = dg.RunsFilter(tags={".dagster/repository": "__repository__@seedtest"})  # as the UI asks
@@ -110,7 +111,7 @@ def test_a_service_killed_in_the_middle_of_a_calibration(cohort, storage, own_se
     tries = sa.select(tables.fit_attempt.c.week_start).where(tables.fit_attempt.c.asset == "mirt")
     assert [row[0] for row in cohort.rows(tries)] == [FIRST]
 
-    own_service.start()
+    own_service.start(IRT)
     resumed, went_on = run(FIRST, SECOND, THIRD, resume=True)
     assert (resumed.week, resumed.success, resumed.resumed) == (SECOND, True, True)
     assert (went_on.week, went_on.success, went_on.resumed) == (THIRD, True, False)
@@ -157,7 +158,9 @@ def test_what_a_blocking_check_stopped_is_computed_anew(cohort, storage, monkeyp
 def test_a_week_that_was_running_when_it_was_computed_is_computed_again_once_it_is_over(storage, clock):
     now = datetime.now(UTC)
     running = monday(now.date())
-    assert [outcome.success for outcome in run(running)] == [True]
+    (outcome,) = run(running)
+    assert outcome.success
+    assert storage.get_run_by_id(outcome.run_id).job_name == "metrics_job"  # models of whole weeks wait for its end
     assert run(running, resume=True) == []
     clock(now + timedelta(days=8))
     assert [(outcome.week, outcome.resumed) for outcome in run(running, resume=True)] == [(running, False)]
@@ -194,8 +197,6 @@ def test_a_run_whose_process_was_killed_is_closed_and_resumed(cohort, storage, i
 def test_a_run_of_a_living_process_is_left_alone(storage):
     (outcome,) = run(FIRST)
     living = storage.get_run_by_id(outcome.run_id)
-    other = storage.create_run_for_job(
-        dg.job(name="metrics_job")(lambda: None), tags=living.tags, status=STATUS.STARTED
-    )
+    other = storage.create_run_for_job(dg.job(name="week_job")(lambda: None), tags=living.tags, status=STATUS.STARTED)
     run(SECOND)
     assert storage.get_run_by_id(other.run_id).status == STATUS.STARTED

@@ -15,6 +15,7 @@ from seedtest_assets.local.home import CHECKOUT
 from seedtest_assets.local.machine import Machine, local_machine
 from seedtest_assets.local.processes import any_free_port
 from seedtest_assets.local.schema import migrate
+from seedtest_assets.local.services import SERVICES
 from seedtest_assets.settings import settings
 
 USER = """
@@ -29,10 +30,7 @@ GIVEN_NOTHING = (
     "DATABASE_URL",
     "DAGSTER_DATABASE_URL",
     "DAGSTER_HOME",
-    "R_IRT_BASE_URL",
-    "R_IRT_INTERNAL_TOKEN",
-    "R_FORECAST_BASE_URL",
-    "R_FORECAST_INTERNAL_TOKEN",
+    *(name for service in SERVICES for name in (service.base_url, service.token)),
 )
 
 

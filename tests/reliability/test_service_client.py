@@ -158,8 +158,9 @@ def test_a_job_that_never_ends_is_given_up_after_the_timeout():
         ask(stub.url, timeout=0.05)
 
 
-@pytest.mark.parametrize(("name", "variable"), [("IRT", "R_IRT_BASE_URL"), ("forecast", "R_FORECAST_BASE_URL")])
-def test_without_an_address_the_advice_is_to_set_one(monkeypatch, name, variable):
+@pytest.mark.parametrize("name", ["IRT", "forecast", "glmm", "BRMS"])
+def test_without_an_address_the_advice_is_to_set_one(monkeypatch, name):
+    variable = f"R_{name.upper()}_BASE_URL"
     monkeypatch.delenv(variable, raising=False)
     with pytest.raises(PermanentFailure) as caught:
         plumber.configured(name)

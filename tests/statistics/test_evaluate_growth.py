@@ -131,11 +131,12 @@ def test_predictive_intervals_hold_what_they_say(evaluation):
 
 
 def test_the_trend_of_lme4_predicts_nearly_as_well_as_the_posterior(evaluation):
-    """Its intervals are narrower than the posterior's: kappa is that of scores per topic, of fewer answers each."""
+    """With a cohort of hundreds the six parameters are nearly known."""
     assert evaluation.methods == [POSTERIOR, NORMAL, LAST, COHORT]
     for fit in evaluation.fits:
         of = [fit.parameters[method] for method in (POSTERIOR, NORMAL)]
-        assert 0.8 < of[1]["kappa"] < of[0]["kappa"] < 1.1
+        assert of[1]["kappa"] == pytest.approx(of[0]["kappa"], abs=0.02)
+        assert 0.9 < of[0]["kappa"] < 1.15
         assert of[0]["week"] == pytest.approx(SPEC.slope_mean, abs=0.01)
         assert of[1]["week"] == pytest.approx(SPEC.slope_mean, abs=0.01)
     for horizon in evaluation.judged:

@@ -1,7 +1,6 @@
 """Second engines of the growth model: lme4 for what needs no prior, the whole PyMC model and brms for the posterior."""
 
 import json
-import os
 import subprocess
 
 import arviz
@@ -137,39 +136,25 @@ def test_the_marginal_form_has_the_posterior_of_the_whole_model(cohort, marginal
         assert (off.abs() < 0.15).all(), off
 
 
-@pytest.fixture(scope="module")
-def growth_service(server_folder):
-    """The growth service, where its models are compiled."""
-    if "R_BRMS_MODELS_DIR" not in os.environ:
-        pytest.skip("no compiled models (R_BRMS_MODELS_DIR)")
-    from seedtest_assets.local.services import RServices
-
-    services = RServices(server_folder / "growth")
-    before = dict(os.environ)
-    os.environ.update(services.start())
+def test_the_marginal_form_has_the_posterior_of_brms(irt_server, monkeypatch):
+    """Of students with few scores: brms samples their distances from the mean, which mixes well there."""
+    cohort, plan = (
+        Cohort.draw(50, 10, seed=7, parameters=TYPICAL | {"sd_week": 0.15}, attend=0.3),
+        LONG | {"samples": 5000},
+    )
+    marginal = sample(statistics(cohort.scores), PRIORS, **plan, max_seconds=300)
+    for name, value in irt_server.items():
+        monkeypatch.setenv(name, value)
     settings.cache_clear()
-    yield GrowthService()
-    services.stop()
-    os.environ.clear()
-    os.environ.update(before)
-    settings.cache_clear()
-
-
-def test_the_marginal_form_has_the_posterior_of_brms(cohort, marginal, growth_service):
-    rows = {name: getattr(cohort.scores, name) for name in ("student", "week", "score", "se")}
-    found = growth_service.fit(pd.DataFrame(rows), PRIORS.as_request(), **LONG, max_seconds=600)
+    rows = pd.DataFrame({name: getattr(cohort.scores, name) for name in ("student", "week", "score", "se")})
+    found = GrowthService().fit(rows, PRIORS.as_request(), **plan, max_seconds=600)
     summary = pd.DataFrame(found["posterior_summary"]).set_index("parameter")
     assert_alike(marginal, summary["mean"], min(summary["ess_bulk"].min(), summary["ess_tail"].min()))
-
-    goals = pd.DataFrame({"student": np.arange(50), "goal_week": 6.0, "target": 0.5})
-    draws = pd.DataFrame(found["draws"])
-    theirs = growth_service.predict(pd.DataFrame(rows), draws, goals)
-    mine = goal_probability(statistics(cohort.scores), draws, np.arange(50), np.full(50, 6.0), np.full(50, 0.5))
-    np.testing.assert_allclose(theirs[list(mine)], mine, atol=1e-9)
-    ours = goal_probability(
-        statistics(cohort.scores), marginal.draws, np.arange(50), np.full(50, 6.0), np.full(50, 0.5)
-    )
-    np.testing.assert_allclose(ours["p_goal"], mine["p_goal"], atol=0.02)
+    draws, goal = pd.DataFrame(found["draws"]), (np.arange(50), np.full(50, 6.0), np.full(50, 0.5))
+    mine, theirs = (goal_probability(statistics(cohort.scores), of, *goal) for of in (marginal.draws, draws))
+    np.testing.assert_allclose(mine["p_goal"], theirs["p_goal"], atol=0.02)
+    goals = pd.DataFrame(dict(zip(("student", "goal_week", "target"), goal, strict=True)))
+    np.testing.assert_allclose(GrowthService().predict(rows, draws, goals)[list(theirs)], theirs, atol=1e-9)
 
 
 # -- how it is sampled ----------------------------------------------------------------------------------------

@@ -50,12 +50,10 @@ GRAPH = {
     "survival_risk": ("churn", {"attempt", "weekly_metrics", "survival_risk"}),
     "churn_alert": ("churn", {"survival_risk"}),
     "learning_goal": ("intake", set()),
-    **dict.fromkeys(
-        ("growth_glmm_meta", "growth_glmm_effect"), ("progress", {"attempt", "mirt_ability", "weekly_metrics"})
-    ),
+    **dict.fromkeys(("growth_glmm_meta", "growth_glmm_effect"), ("progress", {"attempt", "mirt_ability"})),
     **dict.fromkeys(
         ("growth_brms_meta", "growth_goal"),
-        ("growth", {"attempt", "weekly_metrics", "growth_glmm_effect", "learning_goal"}),
+        ("growth", {"attempt", "mirt_ability", "growth_glmm_effect", "learning_goal"}),
     ),
     "weekly_kpi": ("kpi", {"weekly_metrics", "survival_risk", "growth_glmm_effect", "growth_goal"}),
 }

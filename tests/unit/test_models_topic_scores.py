@@ -25,17 +25,21 @@ def answers() -> pd.DataFrame:
     return frame.assign(a=a, b=b, c=0.0, correct=rng.random(len(frame)) < 0.6)
 
 
-def warm(answers: pd.DataFrame) -> tuple[float, float]:
-    """The root of Warm's equation for the 2PL, and 1 / sqrt(information)."""
+def warm(answers: pd.DataFrame) -> float:
+    """The root of Warm's equation for the 2PL."""
     a, b, x = answers["a"].to_numpy(), answers["b"].to_numpy(), answers["correct"].to_numpy(float)
 
     def equation(theta: float) -> float:
         p = expit(a * (theta - b))
         return float((a * (x - p)).sum() + (a**3 * p * (1 - p) * (1 - 2 * p)).sum() / (2 * (a**2 * p * (1 - p)).sum()))
 
-    theta = brentq(equation, -8, 8, xtol=1e-12)
-    p = expit(a * (theta - b))
-    return theta, float(1 / np.sqrt((a**2 * p * (1 - p)).sum()))
+    return brentq(equation, -8, 8, xtol=1e-12)
+
+
+def error(answers: pd.DataFrame, theta: float) -> float:
+    """1 / sqrt(information) at theta."""
+    a, p = answers["a"], expit(answers["a"] * (theta - answers["b"]))
+    return float(1 / np.sqrt((a**2 * p * (1 - p)).sum()))
 
 
 def test_topics_with_few_answers_are_taken_together_and_every_answer_counts_once(answers):
@@ -45,13 +49,24 @@ def test_topics_with_few_answers_are_taken_together_and_every_answer_counts_once
     assert found == {("ann", MIXED, -2.5): 5, ("ann", "x", -2.5): 6, ("bob", "y", -2.5): 7}
 
 
-def test_a_score_is_the_root_of_warms_equation(answers):
+def test_a_score_is_the_root_of_warms_equation_and_its_error_that_at_the_students_ability(answers):
     scores = topic_scores(answers).set_index(["user_id", "topic_id"])
-    of_ann = answers[(answers["user_id"] == "ann") & (answers["week"] == -2.5)]
-    for topic, own in (("x", of_ann["topic_id"] == "x"), (MIXED, of_ann["topic_id"] != "x")):
-        theta, se = warm(of_ann[own])
-        assert scores.loc[("ann", topic), "score"] == pytest.approx(theta, abs=1e-7)
-        assert scores.loc[("ann", topic), "se"] == pytest.approx(se, abs=1e-7)
+    of_ann = answers[answers["user_id"] == "ann"]
+    now = of_ann["week"] == -2.5
+    for topic, own in (("x", now & (of_ann["topic_id"] == "x")), (MIXED, now & (of_ann["topic_id"] != "x"))):
+        assert scores.loc[("ann", topic), "score"] == pytest.approx(warm(of_ann[own]), abs=1e-7)
+        assert scores.loc[("ann", topic), "se"] == pytest.approx(error(of_ann[own], warm(of_ann)), abs=1e-7)
+
+
+def test_a_standard_error_does_not_know_how_the_score_came_out(answers):
+    """Turning a right answer of one week into a wrong one moves its score, and hardly any of the errors."""
+    more = pd.concat([answers] * 20)  # weeks are small among the answers that ability is known from
+    more["week"] = np.repeat(np.arange(20), len(answers))
+    other = more.assign(correct=more["correct"] ^ ((more["week"] == 3) & (more["user_id"] == "bob")))
+    before, after = (topic_scores(each).set_index(["user_id", "topic_id", "week"]) for each in (more, other))
+    changed = ("bob", "y", 3)
+    assert abs(before.loc[changed, "score"] - after.loc[changed, "score"]) > 0.5
+    assert before.loc[changed, "se"] == pytest.approx(after.loc[changed, "se"], rel=0.05)
 
 
 def test_the_order_of_answers_does_not_matter(answers):

@@ -99,7 +99,7 @@ heed <- function(work) {
 # What lme4 says of data, not of a fault
 REFUSALS <- paste(
   "^number of (observations|levels)", "grouping factors must have", "rank deficient",
-  "not positive definite", "PIRLS", "pwrssUpdate", sep = "|"
+  "not positive definite", "is constant", "PIRLS", "pwrssUpdate", sep = "|"
 )
 
 #' Theta to begin with, away from 0, where the deviance is flat whatever the data say

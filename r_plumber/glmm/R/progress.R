@@ -96,9 +96,10 @@ fit_trend <- function(formula, data, gaussian, reml, has_topic, progress) {
   }
   start <- c(first_theta(mean(data$week), scale), if (has_topic) 1)
   step <- nlevels(data$student) %/% SAMPLE
-  some <- droplevels(data[as.integer(data$student) %% max(step, 1L) == 0L, ])
-  if (step > 1L && (!has_topic || nlevels(some$topic) == nlevels(data$topic)) && stats::sd(some$week) > 0) {
-    start <- away_from_zero(fit(some, start)$fit@theta, start)
+  if (step > 1L) {
+    some <- droplevels(data[as.integer(data$student) %% step == 0L, ])
+    begun <- tryCatch(fit(some, start), unprocessable = function(refused) NULL)
+    if (!is.null(begun)) start <- away_from_zero(begun$fit@theta, start)
   }
   fit(data, start)
 }

@@ -100,7 +100,11 @@ test_that("standard errors weigh, up to a factor", {
   doubled$se <- 2 * doubled$se
   fit <- glmm$fit_progress(doubled)
   expect_equal(fit$random$residual, found$random$residual / 2, tolerance = 1e-4)
-  expect_equal(fit$fixed_effects, found$fixed_effects, tolerance = 1e-4)
+  for (name in c("estimate", "se")) {
+    expect_equal(fit$fixed_effects[[name]], found$fixed_effects[[name]], tolerance = 1e-5)
+  }
+  # curvatures come from finite differences, whose steps are others here
+  expect_equal(fit$fixed_effects$df, found$fixed_effects$df, tolerance = 1e-2)
   vague <- data.table::copy(scores)
   vague$score[1] <- 100
   vague$se[1] <- 1e6
@@ -141,6 +145,14 @@ test_that("where a first fit of some students begins, the whole ends in the same
   expect_equal(fit$random, cold$random, tolerance = 1e-3)
 })
 
+test_that("where some students alone have no trend, the whole is fitted without them", {
+  set.seed(3)
+  rows <- simulate_topic_scores(1200, 4, 2)
+  apart <- as.integer(sub("s", "", rows$student_id)) %% 2 == 0 # those of the first fit: one topic only
+  rows <- rows[rows$topic_id == "t1" | !apart, ]
+  expect_true(glmm$fit_progress(rows)$fit_meta$converged)
+})
+
 test_that("with one topic its term is left out", {
   one <- scores[scores$topic_id == "t1", ]
   fit <- glmm$fit_progress(one)
@@ -160,7 +172,7 @@ test_that("a slope that does not vary is a singular fit, not an error", {
   expect_true(fit$fit_meta$singular)
   expect_true(fit$fit_meta$converged)
   expect_match(fit$fit_meta$messages, "singular", all = FALSE)
-  expect_identical(fit$random$correlation, 1)
+  expect_equal(fit$random$correlation, 1)
   expect_true(all(is.finite(unlist(fit$students[-1]))))
 })
 

@@ -1,6 +1,8 @@
 # The small form of benchmarks/glmm_recovery.
 
-recovered <- t(vapply(1:40, recovered_trend, numeric(16), n_students = 150, n_weeks = 8, n_topics = 12, missing = 0.8))
+recovered <- t(vapply(
+  1:40, recovered_trend, numeric(16), n_students = 150, n_weeks = 8, n_topics = 12, missing = 0.8
+))
 
 test_that("sds, correlation and fixed effects are estimated without bias", {
   expect_lt(max(abs(bias_in_errors(recovered))), 2.5)
