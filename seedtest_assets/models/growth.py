@@ -4,8 +4,8 @@ score_it ~ N((b0 + u0_i) + (b1 + u1_i) t, (kappa se_it)^2), (u0, u1)_i ~ N(0, G)
 errors are known but for a common factor kappa. The students' deviations u are integrated out (Lindley & Smith 1972;
 Laird & Ware 1982), which leaves six parameters and eight sums for each student, however many scores there are.
 
-With A = X'WX / kappa^2 and b = X'W(y - X beta) / kappa^2, u given the student's scores is normal with covariance
-V = (G^-1 + A)^-1 = G (I + A G)^-1 and mean V b. For 2 x 2 matrices V = (G + |G| adj A) / |I + A G|, which holds for a
+With A = X'WX / kappa^2 and r = X'W(y - X beta) / kappa^2, u given the student's scores is normal with covariance
+V = (G^-1 + A)^-1 = G (I + A G)^-1 and mean V r. For 2 x 2 matrices V = (G + |G| adj A) / |I + A G|, which holds for a
 singular G as well.
 """
 

@@ -9,16 +9,50 @@ import sqlalchemy as sa
 
 from seedtest_assets import tables
 from seedtest_assets.intake.files import import_file
-from tests.orchestration.cohort import EVERY_WEEK, OUTPUTS, SPEC, checked, checksum, checksums, forget, succeeded
+from tests.orchestration.cohort import (
+    EVERY_WEEK,
+    OUTPUTS,
+    SPEC,
+    MainJob,
+    checked,
+    checksum,
+    checksums,
+    forget,
+    succeeded,
+)
 
 WEEK = timedelta(weeks=1)
 
 
-CHURN = {"survival_fit_meta", "survival_risk", "churn_alert"}  # this cohort is too young for them at first
-WEEKLY = [table for table in OUTPUTS if {"week_start", "date"} & set(table.c.keys()) and table.name not in CHURN]
+CHURN = {"survival_fit_meta", "survival_risk", "churn_alert"}
+GROWTH = {"growth_glmm_meta", "growth_glmm_effect", "growth_brms_meta", "growth_goal"}
+NOT_YET = CHURN | GROWTH  # this cohort is too young for them at first
+WEEKLY = [table for table in OUTPUTS if {"week_start", "date"} & set(table.c.keys()) and table.name not in NOT_YET]
 OF_CALIBRATIONS = [
-    table for table in OUTPUTS if "run_id" in table.c and table not in WEEKLY and table.name not in {"item_dif", *CHURN}
+    table
+    for table in OUTPUTS
+    if "run_id" in table.c and table not in WEEKLY and table.name not in {"item_dif", *NOT_YET}
 ]
+
+
+@pytest.fixture(scope="module")
+def computed(computed: MainJob) -> MainJob:
+    """Every week as a whole, models of closed weeks included."""
+    job = MainJob(computed.instance, "week_job")
+    for week in EVERY_WEEK:
+        assert job(week).success
+    return job
+
+
+@pytest.fixture
+def fresh(fresh: MainJob) -> MainJob:
+    return MainJob(fresh.instance, "week_job")
+
+
+def test_trends_and_goals_are_there_once_there_are_weeks_enough(cohort, computed):
+    for table in (tables.growth_glmm_meta, tables.growth_goal):
+        found = {row[0] for row in cohort.rows(sa.select(table.c.week_start).distinct())}
+        assert set(EVERY_WEEK[2:]) <= found
 
 
 @pytest.mark.parametrize("table", WEEKLY, ids=str)

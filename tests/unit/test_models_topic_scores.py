@@ -71,7 +71,7 @@ def test_a_standard_error_does_not_know_how_the_score_came_out(answers):
 
 def test_the_order_of_answers_does_not_matter(answers):
     shuffled = answers.sample(frac=1, random_state=1)
-    pd.testing.assert_frame_equal(topic_scores(shuffled), topic_scores(answers), rtol=0, atol=1e-12)
+    pd.testing.assert_frame_equal(topic_scores(shuffled), topic_scores(answers), check_exact=True)
 
 
 def test_nobody_has_enough_answers():

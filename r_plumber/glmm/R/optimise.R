@@ -3,7 +3,7 @@
 
 CHANGE <- 0.03 # of sqrt(deviance), by one step of a finite difference
 WIDEST <- 1e-3 # such a step where no curvature is known yet, in units of the parameter
-ENOUGH <- 1e-8 # squared length of Newton's next step, in standard errors, at which a fit has converged
+ENOUGH <- 1e-6 # squared length of Newton's next step, in standard errors, at which a fit has converged
 FLAT <- 1e-6 # curvature relative to the parameters' own, below which a direction says nothing
 MOST <- 100L # steps
 OPTIMISER <- "Newton's method with central differences"
