@@ -83,7 +83,7 @@ class Settings(BaseSettings):
     growth_engine: Literal["plumber", "pymc", "auto"] = Field(
         default="auto",
         description="What fits the Bayesian trend: brms in the growth service, PyMC in this process, or the service "
-        "while it answers and the students are not too many for it.",
+        "while it answers, the students are not too many for it, and its fit is publishable.",
     )
     metrics_use_bayesian: bool = Field(
         default=False, description="P from the Bayesian posterior (true) or from the trend of lme4 (false)."

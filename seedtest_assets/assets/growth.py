@@ -78,7 +78,7 @@ class Tried:
     Attributes:
         posterior: what the engine found; None = nothing.
         reasons: why it is not published.
-        instead: why PyMC stood in for the service.
+        instead: why PyMC stood in for the service: it was away, or its fit could not be published.
     """
 
     posterior: Posterior | None
@@ -228,31 +228,36 @@ def _fitted(
         "seed": week.start.toordinal(),
         "max_seconds": settings().growth_max_seconds,
     }
-
-    def by_pymc() -> Posterior:
-        return sample(students.statistics, PRIORS, **plan)
-
-    if engine == "pymc" or (engine == "auto" and len(students.users) > most):
-        return by_pymc(), None
+    instead = None
+    if engine == "plumber":
+        return _by_service(context, service, students, plan), None
     if engine == "auto" and not service.is_configured:
-        return by_pymc(), "no growth service is configured (R_BRMS_BASE_URL)"
+        instead = "no growth service is configured (R_BRMS_BASE_URL)"
+    elif engine == "auto" and len(students.users) <= most:
+        try:
+            posterior = _by_service(context, service, students, plan)
+        except (TransientFailure, Unprocessable) as failure:
+            instead = str(failure)
+        else:
+            instead = "; ".join(unpublishable(posterior.diagnostics))
+            if not instead:
+                return posterior, None
+        context.log.warning(f"fitted by PyMC: {instead}")
+    return sample(students.statistics, PRIORS, **plan), instead
+
+
+def _by_service(context: AssetExecutionContext, service: GrowthService, students: Students, plan: Plan) -> Posterior:
     columns = {name: getattr(students.scores, name) for name in ("student", "week", "score", "se")}
-    try:
-        found = service.fit(
-            pd.DataFrame(columns),
-            PRIORS.as_request(),
-            **plan,
-            progress=lambda job: context.log.debug(f"fit {job['state']}: {job.get('progress')}"),
-        )
-    except TransientFailure as failure:
-        if engine == "plumber":
-            raise
-        context.log.warning(f"fitted by PyMC: {failure}")
-        return by_pymc(), str(failure)
+    found = service.fit(
+        pd.DataFrame(columns),
+        PRIORS.as_request(),
+        **plan,
+        progress=lambda job: context.log.debug(f"fit {job['state']}: {job.get('progress')}"),
+    )
     # A chain that never moved has no R-hat.
     diagnostics = {name: np.nan if value is None else value for name, value in found["diagnostics"].items()}
     draws, summary = pd.DataFrame(found["draws"]), pd.DataFrame(found["posterior_summary"])
-    return Posterior("plumber", draws, summary, diagnostics), None
+    return Posterior("plumber", draws, summary, diagnostics)
 
 
 def _predictor(week: Week, posterior: Posterior | None, trend: Trend | None) -> Predictor | None:

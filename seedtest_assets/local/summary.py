@@ -30,7 +30,7 @@ PATH = (
 STUDENTS = 8
 CHART_WEEKS = 26
 CAPTION = (
-    "θ ability, I_t improvement in 14 days (* of accuracy), both in logits ± standard error; E_t efficiency, R_t "
+    "θ ability ± standard error, I_t improvement in 14 days (* of accuracy), both in logits; E_t efficiency, R_t "
     "recovery, A_t engagement; Δ growth, logits per week; P probability to reach the goal; S probability of 14 days of "
     "silence within the horizon; n answers of the week; idle days. Δ and P are made when a week is over."
 )
@@ -105,7 +105,7 @@ def _students(database: Database, week: Week) -> Table:
     kpi, metrics = tables.weekly_kpi.c, tables.weekly_metrics.c
     found = database.rows(
         sa.select(
-            kpi.user_id, metrics.theta, metrics.theta_se, kpi.i_t, metrics.i_t_se, metrics.i_t_method,
+            kpi.user_id, metrics.theta, metrics.theta_se, kpi.i_t, metrics.i_t_method,
             kpi.e_t, kpi.r_t, kpi.a_t, kpi.growth_slope, kpi.p_goal, kpi.s_churn, metrics.attempts, metrics.idle_days,
         )
         .join_from(
@@ -126,7 +126,7 @@ def _students(database: Database, week: Week) -> Table:
     for row in found:
         table.add_row(
             str(row.user_id)[:8], _number(row.theta, row.theta_se),
-            _number(row.i_t, row.i_t_se) + ("*" if row.i_t_method == "accuracy" else ""), _number(row.e_t),
+            _number(row.i_t) + ("*" if row.i_t_method == "accuracy" else ""), _number(row.e_t),
             _number(row.r_t), _number(row.a_t), _number(row.growth_slope), _number(row.p_goal), _number(row.s_churn),
             str(row.attempts), str(row.idle_days),
         )  # fmt: skip

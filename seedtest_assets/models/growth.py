@@ -10,7 +10,7 @@ singular G as well.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, NamedTuple
@@ -42,8 +42,9 @@ MIN_ESS = 400
 MIN_EBFMI = 0.3
 """The gate of publication (Vehtari et al. 2021; Betancourt 2016)."""
 
-TARGET_ACCEPT, TARGET_ACCEPT_OF_FEW, MANY_STUDENTS = 0.9, 0.99, 30
-"""Share of the sampler's steps: few students leave the posterior sharp corners, which need small ones."""
+TARGET_ACCEPT, CAREFUL, ENOUGH = 0.9, 0.99, 100
+"""Acceptance that the sampler's steps aim at. Scores of a student beyond the two that make a line tell errors from
+lines; where those are not ENOUGH the posterior has sharp corners, which need small steps."""
 
 
 @dataclass(frozen=True)
@@ -150,23 +151,40 @@ class _Conditional(NamedTuple):
     distance: Any  # (y - X beta)' S^-1 (y - X beta)
 
 
-def _conditional(of: Any, parameters: Mapping[str, Any]) -> _Conditional:
-    """See the module; arrays that broadcast, or tensors: only sums, products and quotients."""
-    b0, b1, sd0, sd1, correlation, kappa = (parameters[name] for name in PARAMETERS)
+def _conditional(
+    w: Any,
+    wt: Any,
+    wtt: Any,
+    wy: Any,
+    wty: Any,
+    wyy: Any,
+    b0: Any,
+    b1: Any,
+    sd0: Any,
+    sd1: Any,
+    correlation: Any,
+    kappa: Any,
+) -> _Conditional:
+    """See the module; of statistics and parameters, arrays that broadcast, or numbers when numba compiles it."""
     g00, g01, g11 = sd0**2, correlation * sd0 * sd1, sd1**2
     det_g = g00 * g11 * (1 - correlation**2)
     precision = kappa**-2.0
-    a00, a01, a11 = of.w * precision, of.wt * precision, of.wtt * precision
+    a00, a01, a11 = w * precision, wt * precision, wtt * precision
     determinant = 1 + a00 * g00 + 2 * a01 * g01 + a11 * g11 + (a00 * a11 - a01**2) * det_g
     v00 = (g00 + det_g * a11) / determinant
     v01 = (g01 - det_g * a01) / determinant
     v11 = (g11 + det_g * a00) / determinant
-    y0, y1 = of.wy * precision, of.wty * precision
+    y0, y1 = wy * precision, wty * precision
     r0, r1 = y0 - b0 * a00 - b1 * a01, y1 - b0 * a01 - b1 * a11
     u0, u1 = v00 * r0 + v01 * r1, v01 * r0 + v11 * r1
     q0, q1 = r0 - a00 * u0 - a01 * u1, r1 - a01 * u0 - a11 * u1
-    distance = of.wyy * precision - b0 * (y0 + r0) - b1 * (y1 + r1) - u0 * r0 - u1 * r1
+    distance = wyy * precision - b0 * (y0 + r0) - b1 * (y1 + r1) - u0 * r0 - u1 * r1
     return _Conditional(u0, u1, v00, v01, v11, a00, a01, a11, q0, q1, determinant, distance)
+
+
+def _students(statistics: Statistics, parameters: Mapping[str, Any]) -> _Conditional:
+    of = statistics
+    return _conditional(of.w, of.wt, of.wtt, of.wy, of.wty, of.wyy, *(parameters[name] for name in PARAMETERS))
 
 
 @dataclass(frozen=True)
@@ -228,7 +246,7 @@ def sample(
 
     of_priors = np.hstack(list(priors.as_request().values()))
     sums = {name: getattr(statistics, name) for name in _SUMS}
-    many = np.count_nonzero(statistics.n) >= MANY_STUDENTS
+    beyond_lines = np.maximum(statistics.n - 2, 0).sum()
     start = time.monotonic()
     sampler = nutpie.sample(
         _compiled().with_data(priors=of_priors, **sums),
@@ -236,7 +254,7 @@ def sample(
         tune=warmup,
         chains=chains,
         seed=seed,
-        target_accept=TARGET_ACCEPT if many else TARGET_ACCEPT_OF_FEW,
+        target_accept=TARGET_ACCEPT if beyond_lines >= ENOUGH else CAREFUL,
         progress_bar=False,
         blocking=False,
     )
@@ -320,51 +338,76 @@ def _compiled() -> Any:
         half = pm.Beta("half", prior[6], prior[6])  # LKJ for one correlation; its logit is twice Fisher's z
         log_kappa = pm.Normal("log_kappa", prior[7], prior[8])
         parameters = pm.Deterministic("parameters", pt.stack([*line, *sds, 2 * half - 1, pt.exp(log_kappa)]))
-        pm.Potential("log_likelihood", _likelihood_with_score()(parameters, *sums)[0])
+        pm.Potential("log_likelihood", _likelihood()(parameters, *sums)[0])
     with pytensor.config.change_flags(cxx=""):  # numba compiles all that is slow: no C compiler is needed
         return nutpie.compile_pymc_model(model)
 
 
-def _likelihood_with_score() -> Any:
-    """A PyTensor function of PARAMETERS and the sums: log-likelihood of all students and its derivatives, shape (7,).
+def _likelihood() -> Any:
+    """The log-likelihood of all students and its derivatives as an operation of PyTensor, shape (7,).
 
-    The derivatives share what the likelihood computes, in one pass over the students: ten times as fast as automatic
-    differentiation, which passes once for each place where a parameter is used.
+    One loop over the students, compiled by numba: more than ten times as fast as PyTensor's own derivatives, which
+    pass over the students once for each place where a parameter is used.
     """
     import pytensor.tensor as pt
-    from pytensor.compile.builders import OpFromGraph
+    from pytensor.graph.basic import Apply
     from pytensor.graph.null_type import NullType
+    from pytensor.graph.op import Op
+    from pytensor.link.numba.dispatch.basic import numba_njit, register_funcify_and_cache_key
 
-    parameters = pt.vector("parameters", shape=(len(PARAMETERS),))
-    sums = [pt.vector(name) for name in _SUMS]
-    of = Statistics(**dict(zip(_SUMS, sums, strict=True)), log_se=None)  # type: ignore[arg-type]  # tensors
-    by_name = {name: parameters[position] for position, name in enumerate(PARAMETERS)}
-    _, _, sd0, sd1, correlation, kappa = by_name.values()
-    found = _conditional(of, by_name)
-    n = of.n.sum()
-    value = -n * pt.log(kappa) - 0.5 * (pt.log(found.determinant) + found.distance).sum()
-    # The derivative by G is (q q' - X'S^-1 X) / 2 with X'S^-1 X = A (I + G A)^-1 = (A + |A| adj G) / |I + A G|.
-    det_a = found.a00 * found.a11 - found.a01**2
-    d00 = (found.q0**2 - (found.a00 + det_a * sd1**2) / found.determinant).sum()
-    d01 = (found.q0 * found.q1 - (found.a01 - det_a * correlation * sd0 * sd1) / found.determinant).sum()
-    d11 = (found.q1**2 - (found.a11 + det_a * sd0**2) / found.determinant).sum()
-    trace_av = found.a00 * found.v00 + 2 * found.a01 * found.v01 + found.a11 * found.v11
-    score = (
-        found.q0.sum(),
-        found.q1.sum(),
-        d00 * sd0 + d01 * correlation * sd1,
-        d11 * sd1 + d01 * correlation * sd0,
-        d01 * sd0 * sd1,
-        ((found.distance - found.q0 * found.u0 - found.q1 * found.u1 + trace_av).sum() - n) / kappa,
-    )
-    return OpFromGraph(
-        [parameters, *sums],
-        [pt.stack([value, *score])],
-        lop_overrides=lambda inputs, outputs, gradients: [
-            gradients[0][0] * outputs[0][1:],
-            *(NullType("data")() for _ in inputs[1:]),
-        ],
-    )
+    kernel = _with_derivatives(numba_njit)
+
+    class Likelihood(Op):  # type: ignore[misc]  # it has no types
+        def make_node(self, *inputs: Any) -> Any:
+            return Apply(self, [*map(pt.as_tensor, inputs)], [pt.vector(shape=(1 + len(PARAMETERS),))])
+
+        def perform(self, node: Any, inputs: list[Any], outputs: list[list[Any]]) -> None:
+            outputs[0][0] = kernel(*inputs)
+
+        def L_op(self, inputs: list[Any], outputs: list[Any], gradients: list[Any]) -> list[Any]:  # noqa: N802
+            return [gradients[0][0] * outputs[0][1:], *(NullType("data")() for _ in inputs[1:])]
+
+    @register_funcify_and_cache_key(Likelihood)  # type: ignore[untyped-decorator]
+    def compiled(op: Any, **_: Any) -> tuple[Any, None]:
+        return kernel, None
+
+    return Likelihood()
+
+
+def _with_derivatives(compiler: Callable[[Any], Any]) -> Any:
+    """A function of PARAMETERS and the sums; `compiler` makes Python functions fast."""
+    conditional = compiler(_conditional)
+
+    def likelihood(
+        parameters: Floats, n: Floats, w: Floats, wt: Floats, wtt: Floats, wy: Floats, wty: Floats, wyy: Floats
+    ) -> Floats:
+        b0, b1, sd0, sd1, correlation, kappa = parameters
+        deviance = by_b0 = by_b1 = by_g00 = by_g01 = by_g11 = by_log_kappa = 0.0
+        for i in range(len(n)):
+            of = conditional(w[i], wt[i], wtt[i], wy[i], wty[i], wyy[i], b0, b1, sd0, sd1, correlation, kappa)
+            deviance += np.log(of.determinant) + of.distance
+            by_b0 += of.q0
+            by_b1 += of.q1
+            # By G: (q q' - X'S^-1 X) / 2, where X'S^-1 X = A (I + G A)^-1 = (A + |A| adj G) / |I + A G|.
+            det_a = of.a00 * of.a11 - of.a01**2
+            by_g00 += of.q0**2 - (of.a00 + det_a * sd1**2) / of.determinant
+            by_g01 += of.q0 * of.q1 - (of.a01 - det_a * correlation * sd0 * sd1) / of.determinant
+            by_g11 += of.q1**2 - (of.a11 + det_a * sd0**2) / of.determinant
+            trace_av = of.a00 * of.v00 + 2 * of.a01 * of.v01 + of.a11 * of.v11
+            by_log_kappa += of.distance - of.q0 * of.u0 - of.q1 * of.u1 + trace_av - n[i]
+        return np.array(
+            [
+                -n.sum() * np.log(kappa) - 0.5 * deviance,
+                by_b0,
+                by_b1,
+                by_g00 * sd0 + by_g01 * correlation * sd1,
+                by_g11 * sd1 + by_g01 * correlation * sd0,
+                by_g01 * sd0 * sd1,
+                by_log_kappa / kappa,
+            ]
+        )
+
+    return compiler(likelihood)
 
 
 def log_likelihood(statistics: Statistics, parameters: Mapping[str, float]) -> Floats:
@@ -374,7 +417,7 @@ def log_likelihood(statistics: Statistics, parameters: Mapping[str, float]) -> F
         statistics: of the scores.
         parameters: a value for each of PARAMETERS.
     """
-    found = _conditional(statistics, parameters)
+    found = _students(statistics, parameters)
     scale = statistics.n * np.log(2 * np.pi * parameters["kappa"] ** 2) + 2 * statistics.log_se
     return np.asarray(-0.5 * (scale + np.log(found.determinant) + found.distance))
 
@@ -387,7 +430,7 @@ def conditional_line(statistics: Statistics, parameters: Mapping[str, float]) ->
     Returns:
         Mean, shape (n_students, 2), and covariance, shape (n_students, 2, 2).
     """
-    found = _conditional(statistics, parameters)
+    found = _students(statistics, parameters)
     mean = np.stack([parameters["intercept"] + found.u0, parameters["week"] + found.u1], axis=-1)
     covariance = np.stack([found.v00, found.v01, found.v01, found.v11], axis=-1)
     return mean, covariance.reshape(-1, 2, 2)
@@ -454,7 +497,7 @@ def _at(week: Floats) -> Floats:
 def _combination(statistics: Statistics, draws: pd.DataFrame, student: Ints, weights: Floats) -> tuple[Floats, Floats]:
     """Mean and variance of weights x (level, change) for each draw, both of shape (rows, draws)."""
     parameters = {name: draws[name].to_numpy(dtype=float) for name in PARAMETERS}
-    found = _conditional(statistics.of(student[:, None]), parameters)
+    found = _students(statistics.of(student[:, None]), parameters)
     x0, x1 = weights[:, :, None]
     mean = x0 * (parameters["intercept"] + found.u0) + x1 * (parameters["week"] + found.u1)
     variance = x0**2 * found.v00 + 2 * x0 * x1 * found.v01 + x1**2 * found.v11

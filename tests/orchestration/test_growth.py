@@ -13,6 +13,7 @@ from seedtest_assets import tables
 from seedtest_assets.assets.scores import read_scores
 from seedtest_assets.calendar import Week
 from seedtest_assets.resources.database import copy_in
+from seedtest_assets.resources.growth import GrowthService
 from seedtest_assets.settings import settings
 from tests.orchestration.cohort import EVERY_WEEK, MainJob, checked, checksum, failed, forget, retried, why
 
@@ -190,6 +191,22 @@ def test_pymc_stands_in_for_a_service_that_is_away_and_is_named(cohort, progress
     assert not check.passed
     assert check.severity == dg.AssetCheckSeverity.WARN
     assert "PyMC stood in for the service" in check.description
+
+
+def test_pymc_stands_in_for_a_fit_that_cannot_be_published(cohort, progress_job, bayesian, monkeypatch):
+    """The real service, of which fewer draws are asked than can be published."""
+    monkeypatch.setenv("GROWTH_ENGINE", "auto")
+    asked = GrowthService.fit
+    monkeypatch.setattr(
+        GrowthService, "fit", lambda self, *of, **plan: asked(self, *of, **plan | {"samples": 60, "warmup": 60})
+    )
+    result = progress_job(LAST)
+    assert result.success
+    assert only(cohort, tables.growth_brms_meta).engine == "pymc"
+    assert set(read(cohort, tables.growth_goal)["method"]) == {"posterior"}
+    check = checked(result)["growth_goal", "goal_method"]
+    assert not check.passed
+    assert "ESS" in check.description
 
 
 @pytest.mark.usefixtures("quick_retries")

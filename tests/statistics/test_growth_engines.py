@@ -192,9 +192,9 @@ def test_when_the_time_is_over_nothing_is_left(cohort):
     assert len(sample(statistics(cohort.scores), PRIORS, **SHORT).draws) == 600
 
 
-@pytest.mark.parametrize(("students", "weeks"), [(1, 1), (1, 12), (3, 4), (5, 1)])
+@pytest.mark.parametrize(("students", "weeks"), [(1, 1), (1, 12), (3, 4), (5, 1), (100, 2)])
 def test_few_scores_leave_the_priors_and_no_divergence(students, weeks):
-    """One student, one week: a proper posterior all the same."""
+    """One student, one week, none with a score to spare: a proper posterior all the same."""
     scores = Cohort.draw(students, weeks, seed=6, attend=1.0).scores
     found = sample(statistics(scores), PRIORS, chains=4, samples=1500, warmup=1000, seed=1, max_seconds=120)
     assert unpublishable(found.diagnostics) == []

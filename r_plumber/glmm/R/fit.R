@@ -25,7 +25,7 @@ fit_linear <- function(formula, data, reml, start, units, progress) {
 
 #' Fit a logistic mixed model
 #'
-#' Laplace's approximation (nAGQ = 1), begun where the coefficients are estimated with the random effects
+#' By Laplace's approximation (nAGQ = 1), begun where the coefficients are estimated with the random effects
 #' (nAGQ = 0).
 #'
 #' @inheritParams fit_linear
@@ -39,13 +39,14 @@ fit_logistic <- function(formula, data, start, units, progress) {
     deviance <- do.call(
       lme4::mkGlmerDevfun, c(parts, list(nAGQ = 0L, control = control)), envir = asNamespace("lme4")
     )
+    optimizer <- newton(units, progress, laplace)
     first <- lme4::optimizeGlmer(
-      deviance, newton(units, progress), boundary.tol = 0, start = start, nAGQ = 0L, calc.derivs = FALSE
+      deviance, optimizer, boundary.tol = 0, start = start, nAGQ = 0L, calc.derivs = FALSE
     )
     deviance <- lme4::updateGlmerDevfun(deviance, parts$reTrms, nAGQ = N_AGQ)
     optimum <- lme4::optimizeGlmer(
-      deviance, newton(units, progress), start = list(theta = away_from_zero(first$par, start)), nAGQ = N_AGQ,
-      stage = 2L, calc.derivs = FALSE
+      deviance, optimizer, start = list(theta = away_from_zero(first$par, start)), nAGQ = N_AGQ, stage = 2L,
+      calc.derivs = FALSE
     )
     optimum$feval <- first$feval + optimum$feval
     finish(deviance, optimum, parts, control)
@@ -53,9 +54,23 @@ fit_logistic <- function(formula, data, start, units, progress) {
 }
 
 N_AGQ <- 1L # points of the quadrature: Laplace's approximation
-# Relative, of the random effects' mode. Where one more iteration begins the deviance jumps, by 1e-3 with lme4's
-# 1e-7, which a difference quotient takes for a slope; by less than 1e-5 with this.
-TOLERANCE <- 1e-14
+TOLERANCE <- 1e-11 # relative, of the random effects' mode
+
+#' Laplace's approximation of the deviance at the random effects' mode
+#'
+#' lme4 takes the determinant from one iteration before, so that its deviance jumps where one iteration more
+#' begins; difference quotients would take that for a slope.
+#'
+#' @param deviance lme4's function of theta, and of coefficients.
+#' @param x where.
+#' @return the deviance there.
+laplace <- function(deviance, x) {
+  deviance(x)
+  state <- environment(deviance)
+  state$pp$updateXwts(state$resp$sqrtWrkWt())
+  state$pp$updateDecomp()
+  state$resp$aic() + state$pp$sqrL(1) + state$pp$ldL2()
+}
 
 finish <- function(deviance, optimum, parts, control, df = NULL) {
   attr(optimum, "derivs") <- optimum$derivs

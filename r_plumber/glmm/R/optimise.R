@@ -1,9 +1,10 @@
 # The minimum of lme4's deviance. Its own optimisers use no derivatives and stop early when parameters differ
 # much in what the data say of them, as thousands of students and two topics do.
 
-CHANGE <- 0.03 # of sqrt(deviance), by one step of a finite difference
 WIDEST <- 1e-3 # such a step where no curvature is known yet, in units of the parameter
-ENOUGH <- 1e-6 # squared length of Newton's next step, in standard errors, at which a fit has converged
+CHANGE <- 0.03 # of the root of the deviance, by one step of a difference quotient
+ENOUGH <- 1e-6 # squared length of Newton's next step, in standard errors, at which a fit has converged; as
+# much of the deviance may be lost by a step, because difference quotients are not exact
 FLAT <- 1e-6 # curvature relative to the parameters' own, below which a direction says nothing
 MOST <- 100L # steps
 OPTIMISER <- "Newton's method with central differences"
@@ -16,15 +17,16 @@ OPTIMISER <- "Newton's method with central differences"
 #'
 #' @param units the size of each variance parameter (theta), to begin with.
 #' @param progress function called with a list of `evaluations` (of the deviance) and `deviance`.
+#' @param ask how to ask lme4's function for the deviance at a point.
 #' @return A function for the `optimizer` of [lme4::optimizeLmer()] and [lme4::optimizeGlmer()]. What it
 #'   returns has `derivs` too, the gradient and Hessian at the minimum; `conv` is 0 when Newton's next step
 #'   would be short and no curvature is negative.
-newton <- function(units, progress = function(state) NULL) {
+newton <- function(units, progress, ask = function(deviance, x) deviance(x)) {
   function(fn, par, lower, upper, control) {
     evaluations <- 0L
     deviance <- function(x) {
       evaluations <<- evaluations + 1L
-      value <- fn(x)
+      value <- ask(fn, x)
       progress(list(evaluations = evaluations, deviance = value))
       value
     }
@@ -68,16 +70,16 @@ downhill <- function(derivs) {
   )
 }
 
-#' Take a step, or half of it, and so on
+#' Take a step, or half of it, and so on, until the function falls
 #' @param fn function of a vector.
 #' @param from list of `par` and `value`.
 #' @param move the step.
-#' @return a list like `from` with a smaller value, or `NULL`.
+#' @return a list like `from`, or `NULL`.
 go <- function(fn, from, move) {
   for (halvings in 0:20) {
     par <- from$par + move / 2^halvings
     value <- fn(par)
-    if (value < from$value) return(list(par = par, value = value))
+    if (value < from$value + ENOUGH) return(list(par = par, value = value))
   }
   NULL
 }

@@ -56,6 +56,16 @@ test_that("a simulated cohort's trend is recovered from its answers", {
   expect_lt(abs(mean(abs(z) < qnorm(0.95)) - 0.9), 0.04)
 })
 
+test_that("small cohorts converge wherever lme4's deviance jumps", {
+  for (seed in c(12, 21, 35, 48, 94, 149)) { # each met a jump by lme4's own deviance, at one tolerance or another
+    set.seed(seed)
+    students <- sample(c(5, 10, 30, 100), 1)
+    cohort <- simulate_item_answers(students, sample(3:6, 1), sample(2:8, 1))
+    fit <- suppressWarnings(glmm$fit_progress(cohort, "binomial"))
+    expect_true(fit$fit_meta$converged)
+  }
+})
+
 test_that("answers by students, items and topics are what glmer fits", {
   direct <- as_lme4(correct ~ hints + (1 | student_id) + (1 | item_id) + (1 | topic_id), rows)
   expect_equal(fitted$fit_meta$log_lik, as.numeric(stats::logLik(direct)), tolerance = 1e-8)
