@@ -1,10 +1,11 @@
 # The minimum of lme4's deviance. Its own optimisers use no derivatives and stop early when parameters differ
 # much in what the data say of them, as thousands of students and two topics do.
 
-WIDEST <- 1e-3 # such a step where no curvature is known yet, in units of the parameter
 CHANGE <- 0.03 # of the root of the deviance, by one step of a difference quotient
-ENOUGH <- 1e-6 # squared length of Newton's next step, in standard errors, at which a fit has converged; as
-# much of the deviance may be lost by a step, because difference quotients are not exact
+WIDEST <- 1e-3 # such a step where no curvature is known yet, in units of the parameter
+# Squared length of Newton's next step, in standard errors, at which a fit has converged. As much of the
+# deviance may be lost by a step: difference quotients are not exact.
+ENOUGH <- 1e-6
 FLAT <- 1e-6 # curvature relative to the parameters' own, below which a direction says nothing
 MOST <- 100L # steps
 OPTIMISER <- "Newton's method with central differences"

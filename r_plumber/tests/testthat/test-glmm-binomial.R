@@ -57,7 +57,7 @@ test_that("a simulated cohort's trend is recovered from its answers", {
 })
 
 test_that("small cohorts converge wherever lme4's deviance jumps", {
-  for (seed in c(12, 21, 35, 48, 94, 149)) { # each met a jump by lme4's own deviance, at one tolerance or another
+  for (seed in c(12, 21, 35, 48, 94, 149)) { # each met a jump, at one tolerance or another
     set.seed(seed)
     students <- sample(c(5, 10, 30, 100), 1)
     cohort <- simulate_item_answers(students, sample(3:6, 1), sample(2:8, 1))
