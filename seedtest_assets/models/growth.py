@@ -182,8 +182,7 @@ def _conditional(
     return _Conditional(u0, u1, v00, v01, v11, a00, a01, a11, q0, q1, determinant, distance)
 
 
-def _students(statistics: Statistics, parameters: Mapping[str, Any]) -> _Conditional:
-    of = statistics
+def _students(of: Statistics, parameters: Mapping[str, Any]) -> _Conditional:
     return _conditional(of.w, of.wt, of.wtt, of.wy, of.wty, of.wyy, *(parameters[name] for name in PARAMETERS))
 
 

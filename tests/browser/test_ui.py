@@ -28,7 +28,7 @@ query ($selector: PipelineSelector!) {
   }
 }
 """
-JOB = {"repositoryLocationName": "seedtest", "repositoryName": "__repository__", "pipelineName": "metrics_job"}
+JOB = {"repositoryLocationName": "seedtest", "repositoryName": "__repository__", "pipelineName": "week_job"}
 SECONDS = 1000
 
 
@@ -41,6 +41,7 @@ def finished(instance, run_id):
 
 
 def test_the_lineage_leads_from_attempt_to_weekly_kpi(ui, page):
+    page.set_viewport_size({"width": 3200, "height": 2400})  # what lies outside is not drawn
     groups = ("intake", "irt", "features", "metrics", "kpi")
     page.goto(f"{ui.url}/asset-groups?expanded={','.join(f'global@global:{group}' for group in groups)}")
     fit = ["mirt_fit_meta", "mirt_item_params", "mirt_ability"]
@@ -69,7 +70,7 @@ def test_what_seedtest_run_did_is_listed_under_the_job_with_its_partitions(ui, p
     listed = ui.ask(RUNS_OF_THE_JOB, selector=JOB)["pipelineOrError"]["runs"]
     partitions = {tag["value"] for run in listed for tag in run["tags"] if tag["key"] == "dagster/partition"}
     assert {week.isoformat() for week in (*SUCCEEDED, FAILED)} <= partitions
-    page.goto(f"{ui.url}/locations/__repository__@seedtest/jobs/metrics_job/runs")
+    page.goto(f"{ui.url}/locations/__repository__@seedtest/jobs/week_job/runs")
     expect(page.get_by_text(ui.failed.run_id[:8]).first).to_be_visible(timeout=30 * SECONDS)
     page.goto(f"{ui.url}/runs/{ui.failed.run_id}")
     expect(page.get_by_text("Re-execute", exact=False).first).to_be_visible(timeout=30 * SECONDS)

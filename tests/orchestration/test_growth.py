@@ -224,7 +224,8 @@ def test_the_service_that_was_asked_for_is_retried_and_then_missed(cohort, progr
 def test_brms_and_pymc_publish_the_same(cohort, progress_job, bayesian, monkeypatch):
     assert progress_job(LAST).success
     by_pymc, p_of_pymc = only(cohort, tables.growth_brms_meta), read(cohort, tables.growth_goal)
-    monkeypatch.setenv("GROWTH_ENGINE", "plumber")
+    for name, value in {"GROWTH_ENGINE": "plumber", "BRMS_N_SAMPLES": "4000", "BRMS_N_WARMUP": "1500"}.items():
+        monkeypatch.setenv(name, value)
     assert progress_job(LAST).success
     by_brms, p_of_brms = only(cohort, tables.growth_brms_meta), read(cohort, tables.growth_goal)
     assert by_brms.engine == "plumber"
