@@ -23,6 +23,7 @@ from seedtest_assets.failures import STEP_RETRIES, TransientFailure
 from seedtest_assets.models.growth import (
     PARAMETERS,
     Mixture,
+    NothingToLearn,
     Posterior,
     Priors,
     Scores,
@@ -211,7 +212,7 @@ def _try(context: AssetExecutionContext, service: GrowthService, week: Week, stu
     context.log.info(f"fitting {len(students.scores.score)} scores of {len(students.users)} students")
     try:
         posterior, instead = _fitted(context, service, week, students)
-    except (TimeIsOver, Unprocessable) as refused:
+    except (TimeIsOver, NothingToLearn, Unprocessable) as refused:
         return Tried(None, [str(refused)])
     return Tried(posterior, unpublishable(posterior.diagnostics), instead)
 

@@ -41,7 +41,7 @@ def finished(instance, run_id):
 
 
 def test_the_lineage_leads_from_attempt_to_weekly_kpi(ui, page):
-    page.set_viewport_size({"width": 3200, "height": 2400})  # what lies outside is not drawn
+    page.set_viewport_size({"width": 3200, "height": 4000})  # what lies outside is not drawn
     groups = ("intake", "irt", "features", "metrics", "kpi")
     page.goto(f"{ui.url}/asset-groups?expanded={','.join(f'global@global:{group}' for group in groups)}")
     fit = ["mirt_fit_meta", "mirt_item_params", "mirt_ability"]
