@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from seedtest_assets.evaluation import growth
 from seedtest_assets.evaluation.churn_quality import UNKNOWN, Quality
@@ -91,6 +92,11 @@ def test_first_answers_are_the_first_ever():
 # -- scores --------------------------------------------------------------------------------------------------
 
 
+def _one_group(of: pd.DataFrame) -> Answers:
+    a, b, c = (of[name].to_numpy() for name in ("a", "b", "c"))
+    return Answers(np.zeros(len(of), dtype=np.int64), a, b, c, of["correct"].to_numpy(), 1)
+
+
 def test_scores_are_those_of_a_week_alone_dated_to_its_middle():
     random = np.random.default_rng(1)
     bank = pd.DataFrame(
@@ -114,11 +120,13 @@ def test_scores_are_those_of_a_week_alone_dated_to_its_middle():
         if len(of) < 5:
             continue
         a, b, c = bank.set_index("item_id").loc[of["item_id"], ["a", "b", "c"]].to_numpy().T
-        group = np.zeros(len(of), dtype=np.int64)
-        direct = weighted_likelihood(Answers(group, a, b, c, of["correct"].to_numpy(), 1))
+        direct = weighted_likelihood(_one_group(of.assign(a=a, b=b, c=c)))
         row = found.loc[(student, week - 9 + 0.5)]
         assert row["score"] == pytest.approx(direct.theta[0], abs=1e-8)
-        assert row["se"] == pytest.approx(direct.se[0], abs=1e-8)
+        mine = known[known["student"] == student].merge(bank, on="item_id")
+        ability = weighted_likelihood(_one_group(mine)).theta[0]
+        p = expit(a * (ability - b))
+        assert row["se"] == pytest.approx(1 / np.sqrt((a**2 * p * (1 - p)).sum()), abs=1e-8)
 
 
 @pytest.mark.parametrize("sd", [0.0, 0.1, 0.4])
