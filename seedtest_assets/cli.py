@@ -190,27 +190,17 @@ def evaluate_irt_(
     Items are calibrated on the students of the other folds. Shown with 95 % intervals over students: AUC, log-loss,
     Brier score, calibration error and accuracy of the item response model, of shares correct, and the difference.
     """
-    from seedtest_assets.evaluation.irt import NotEvaluable, Protocol, evaluate_irt
+    from seedtest_assets.evaluation.irt import Protocol, evaluate_irt
     from seedtest_assets.evaluation.report import print_evaluation
-    from seedtest_assets.intake.files import UnreadableFile
     from seedtest_assets.resources.plumber import IrtService
 
     protocol = Protocol(
         model=model, folds=folds, seed=seed, min_responses=min_responses, attempts=attempts, bootstrap=bootstrap
     )
     with _machine():
-        with _progress() as progress:
-            task = progress.add_task("reading", total=1.0)
-
-            def advance(what: str, done: float) -> None:
-                progress.update(task, description=what, completed=done)
-
-            try:
-                answers = _answers(file, item_column, advance)
-                evaluation = evaluate_irt(answers, IrtService(), protocol, advance)
-            except (UnreadableFile, NotEvaluable) as error:
-                progress.stop()
-                _give_up(str(error))
+        with _evaluating() as advance:
+            answers = _answers(file, item_column, advance)
+            evaluation = evaluate_irt(answers, IrtService(), protocol, advance)
         print_evaluation(console, evaluation)
     if json_file is not None:
         _write(json_file, json.dumps(evaluation.document(), indent=2) + "\n")
@@ -258,8 +248,6 @@ def evaluate_churn_(
     from seedtest_assets.evaluation.churn import Protocol, evaluate_churn
     from seedtest_assets.evaluation.churn_report import html_report
     from seedtest_assets.evaluation.churn_summary import metadata, print_churn_evaluation
-    from seedtest_assets.evaluation.irt import NotEvaluable
-    from seedtest_assets.intake.files import UnreadableFile
 
     if file is None and (holidays or attributes):
         _give_up("--holidays and --attributes belong to a FILE; the database has tables of its own for them.")
@@ -272,20 +260,11 @@ def evaluate_churn_(
         permutations=permutations,
     )
     with nullcontext() if file else _machine(services=False):
-        with _progress() as progress:
-            task = progress.add_task("reading", total=1.0)
-
-            def advance(what: str, done: float) -> None:
-                progress.update(task, description=what, completed=done)
-
-            try:
-                attempts, calendar, groups = _churn_facts(file, holidays, attributes, advance)
-                if skip_days_off is not None:
-                    calendar = replace(calendar, idle_skips_days_off=skip_days_off)
-                evaluation = evaluate_churn(attempts, protocol, calendar, groups, advance)
-            except (UnreadableFile, NotEvaluable) as error:
-                progress.stop()
-                _give_up(str(error))
+        with _evaluating() as advance:
+            attempts, calendar, groups = _churn_facts(file, holidays, attributes, advance)
+            if skip_days_off is not None:
+                calendar = replace(calendar, idle_skips_days_off=skip_days_off)
+            evaluation = evaluate_churn(attempts, protocol, calendar, groups, advance)
         if file is None:
             _observe("survival_risk", metadata(evaluation))
     print_churn_evaluation(console, evaluation)
@@ -329,8 +308,6 @@ def evaluate_growth_(
         evaluate_growth,
     )
     from seedtest_assets.evaluation.growth_summary import metadata, print_growth_evaluation
-    from seedtest_assets.evaluation.irt import NotEvaluable
-    from seedtest_assets.intake.files import UnreadableFile
     from seedtest_assets.resources.database import Database
     from seedtest_assets.resources.glmm import GlmmService
     from seedtest_assets.resources.plumber import IrtService
@@ -341,22 +318,13 @@ def evaluate_growth_(
     if target:
         protocol = replace(protocol, targets=tuple(sorted(set(target))))
     with _machine():
-        with _progress() as progress:
-            task = progress.add_task("reading", total=1.0)
-
-            def advance(what: str, done: float) -> None:
-                progress.update(task, description=what, completed=done)
-
-            try:
-                if file is None:
-                    answers = answers_of_database(Database(), item_column or "item_id")
-                else:
-                    answers, refused = answers_of_file(file, item_column, lambda done: advance("reading", done))
-                    _say_refused(refused)
-                evaluation = evaluate_growth(answers, IrtService(), GlmmService(), protocol, advance)
-            except (UnreadableFile, NotEvaluable) as error:
-                progress.stop()
-                _give_up(str(error))
+        with _evaluating() as advance:
+            if file is None:
+                answers = answers_of_database(Database(), item_column or "item_id")
+            else:
+                answers, refused = answers_of_file(file, item_column, lambda done: advance("reading", done))
+                _say_refused(refused)
+            evaluation = evaluate_growth(answers, IrtService(), GlmmService(), protocol, advance)
         if file is None:
             _observe("growth_goal", metadata(evaluation))
         print_growth_evaluation(console, evaluation)
@@ -536,6 +504,21 @@ def _count_table(count: "Count") -> Table:
     if count.first and count.last:
         table.caption = f"answers from {count.first:%Y-%m-%d} to {count.last:%Y-%m-%d}"
     return table
+
+
+@contextmanager
+def _evaluating() -> Iterator[Callable[[str, float], None]]:
+    """Shows how far an evaluation is: told what it does, and the share done. What cannot be judged is said."""
+    from seedtest_assets.evaluation.irt import NotEvaluable
+    from seedtest_assets.intake.files import UnreadableFile
+
+    with _progress() as progress:
+        task = progress.add_task("reading", total=1.0)
+        try:
+            yield lambda what, done: progress.update(task, description=what, completed=done)
+        except (UnreadableFile, NotEvaluable) as error:
+            progress.stop()
+            _give_up(str(error))
 
 
 def _progress() -> Progress:

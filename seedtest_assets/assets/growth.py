@@ -183,8 +183,8 @@ def growth(
         rows = _goal_rows(week, predictor, students, goals, scores.by_topic)
     if tried and not posterior:
         rows = rows.assign(instead="; ".join(tried.reasons))
-    fitted = _newcomers(posterior, students) if posterior else None
-    meta = [_meta_row(context, week, posterior, students, fitted)] if posterior and fitted else []
+    fitted = (posterior, _newcomers(posterior, students)) if posterior else None
+    meta = [_meta_row(context, week, students, *fitted)] if fitted else []
     attempts = [Rows(tables.fit_attempt, _attempt_row(week, tried), sa.false())] if tried else []
     written = database.replace(
         *meta,
@@ -192,10 +192,8 @@ def growth(
         *attempts,
         week_start=week.start,
     )
-    if posterior and fitted:
-        yield dg.MaterializeResult(
-            asset_key="growth_brms_meta", metadata=_fit_metadata(week, posterior, students, fitted)
-        )
+    if fitted:
+        yield dg.MaterializeResult(asset_key="growth_brms_meta", metadata=_fit_metadata(week, students, *fitted))
     yield dg.MaterializeResult(
         asset_key="growth_goal",
         metadata={
@@ -336,7 +334,7 @@ def _newcomers(posterior: Posterior, students: Students) -> Mixture:
 
 
 def _meta_row(
-    context: AssetExecutionContext, week: Week, posterior: Posterior, students: Students, fitted: Mixture
+    context: AssetExecutionContext, week: Week, students: Students, posterior: Posterior, fitted: Mixture
 ) -> Rows:
     # A rerun gives the same rows: how long it took is told in fit_attempt.
     diagnostics = {name: value for name, value in posterior.diagnostics.items() if name != "seconds"}
@@ -380,7 +378,7 @@ def _attempt_row(week: Week, tried: Tried) -> pd.DataFrame:
     )
 
 
-def _fit_metadata(week: Week, posterior: Posterior, students: Students, fitted: Mixture) -> dict[str, Any]:
+def _fit_metadata(week: Week, students: Students, posterior: Posterior, fitted: Mixture) -> dict[str, Any]:
     draws = np.random.default_rng(week.start.toordinal()).normal(fitted.means, fitted.sds).T
     return {
         "dagster/partition_row_count": 1,

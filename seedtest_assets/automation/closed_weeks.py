@@ -4,17 +4,18 @@ from datetime import date
 
 import dagster as dg
 
-from seedtest_assets.automation.jobs import metrics_job, progress_job
+from seedtest_assets.automation.jobs import metrics_job, weekly_models_job
 from seedtest_assets.automation.schedules import nightly_metrics
 from seedtest_assets.calendar import Week
 
 SCHEDULE = "dagster/schedule_name"
-PARTITION = "dagster/partition"
 
 
-@dg.run_status_sensor(run_status=dg.DagsterRunStatus.SUCCESS, monitored_jobs=[metrics_job], request_job=progress_job)
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS, monitored_jobs=[metrics_job], request_job=weekly_models_job
+)
 def closed_week(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
-    """After the nightly run that closed a week, requests its trends and goals.
+    """After the nightly run that closed a week, requests its trends, goals and forecasts.
 
     In the order of the data, not of the clock: however late the night's run has ended. A week that was run by hand, or
     by a backfill, is the affair of whoever did.
@@ -22,7 +23,7 @@ def closed_week(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipRe
     run = context.dagster_run
     if run.tags.get(SCHEDULE) != nightly_metrics.name:
         return dg.SkipReason("not a run of the nightly schedule")
-    week = Week.of(date.fromisoformat(run.tags[PARTITION]))
+    week = Week.of(date.fromisoformat(str(context.partition_key)))
     if week.as_of_day < week.end:
         return dg.SkipReason(f"the week of {week.start} is not over")
     return dg.RunRequest(run_key=run.run_id, partition_key=week.key)

@@ -29,8 +29,8 @@ metrics_job = dg.define_asset_job(
     "and how the item bank holds up.",
 )
 
-progress_job = dg.define_asset_job(
-    "progress_job",
+weekly_models_job = dg.define_asset_job(
+    "weekly_models_job",
     selection=OF_CLOSED_WEEKS | dg.AssetSelection.assets(weekly_kpi),
     description="Once a week is over and its metrics are there: trends, goals, and the weekly KPI with them.",
 )

@@ -23,9 +23,9 @@ AS_OF = datetime.combine(LAST + timedelta(weeks=1), datetime.min.time(), UTC)
 
 
 @pytest.fixture(scope="module")
-def progress_job(computed: MainJob) -> MainJob:
+def weekly_models_job(computed: MainJob) -> MainJob:
     """The job of closed weeks, on the cohort of which all nightly runs are done."""
-    return MainJob(computed.instance, "progress_job")
+    return MainJob(computed.instance, "weekly_models_job")
 
 
 @pytest.fixture(autouse=True)
@@ -70,8 +70,8 @@ def dense_line(scores: pd.DataFrame, parameters: dict[str, float]) -> tuple[np.n
     return beta + gain @ (scores["score"] - x @ beta), g - gain @ x @ g
 
 
-def test_slopes_and_goals_of_the_trend_reach_the_kpi_with_their_origin(cohort, progress_job):
-    result = progress_job(LAST)
+def test_slopes_and_goals_of_the_trend_reach_the_kpi_with_their_origin(cohort, weekly_models_job):
+    result = weekly_models_job(LAST)
     assert result.success
     meta = only(cohort, tables.growth_glmm_meta)
     assert meta.formula.startswith("score ~ week + (week | student)")
@@ -97,9 +97,9 @@ def test_slopes_and_goals_of_the_trend_reach_the_kpi_with_their_origin(cohort, p
     assert origin["fit_run_id"] == str(meta.run_id)
 
 
-def test_a_goal_is_predicted_from_the_students_own_weeks(cohort, progress_job):
+def test_a_goal_is_predicted_from_the_students_own_weeks(cohort, weekly_models_job):
     """The line at the goal's date, from a dense joint normal of the scores; the newest is the week's theta_week."""
-    assert progress_job(LAST).success
+    assert weekly_models_job(LAST).success
     goals = read(cohort, tables.growth_goal)
     meta, metrics = only(cohort, tables.growth_glmm_meta), tables.weekly_metrics
     theta_week = read(cohort, metrics, metrics.c.week_start == LAST).set_index("user_id")["theta_week"]
@@ -115,15 +115,15 @@ def test_a_goal_is_predicted_from_the_students_own_weeks(cohort, progress_job):
         assert goal.n_scores == len(scores)
 
 
-def test_a_rerun_gives_the_same_rows(cohort, progress_job, bayesian):
-    assert progress_job(LAST).success
+def test_a_rerun_gives_the_same_rows(cohort, weekly_models_job, bayesian):
+    assert weekly_models_job(LAST).success
     before = {table.name: checksum(cohort, table) for table in (*GROWTH, tables.weekly_kpi)}
-    assert progress_job(LAST).success
+    assert weekly_models_job(LAST).success
     assert {table.name: checksum(cohort, table) for table in (*GROWTH, tables.weekly_kpi)} == before
 
 
-def test_the_posterior_gives_p_with_an_interval(cohort, progress_job, bayesian):
-    result = progress_job(LAST)
+def test_the_posterior_gives_p_with_an_interval(cohort, weekly_models_job, bayesian):
+    result = weekly_models_job(LAST)
     assert result.success
     fit = only(cohort, tables.growth_brms_meta)
     assert fit.engine == "pymc"
@@ -143,9 +143,9 @@ def test_the_posterior_gives_p_with_an_interval(cohort, progress_job, bayesian):
         assert abs(found["mean"] - trend[name]) < found["sd"]
 
 
-def test_a_run_may_ask_for_the_posterior_on_its_own(cohort, progress_job, bayesian, monkeypatch):
+def test_a_run_may_ask_for_the_posterior_on_its_own(cohort, weekly_models_job, bayesian, monkeypatch):
     monkeypatch.setenv("METRICS_USE_BAYESIAN", "false")
-    assert progress_job(LAST, growth={"bayesian": True}).success
+    assert weekly_models_job(LAST, growth={"bayesian": True}).success
     assert set(read(cohort, tables.growth_goal)["method"]) == {"posterior"}
 
 
@@ -154,10 +154,10 @@ def test_a_run_may_ask_for_the_posterior_on_its_own(cohort, progress_job, bayesi
     [("GROWTH_MAX_SECONDS", "0.001", "stopped"), ("BRMS_N_SAMPLES", "100", "ESS")],
 )
 def test_what_is_not_publishable_leaves_the_normal_method_which_says_why(
-    cohort, progress_job, bayesian, monkeypatch, setting, value, reason
+    cohort, weekly_models_job, bayesian, monkeypatch, setting, value, reason
 ):
     monkeypatch.setenv(setting, value)
-    result = progress_job(LAST)
+    result = weekly_models_job(LAST)
     assert result.success
     assert read(cohort, tables.growth_brms_meta).empty
     goals = read(cohort, tables.growth_goal)
@@ -173,18 +173,18 @@ def test_what_is_not_publishable_leaves_the_normal_method_which_says_why(
     assert reason in last.reason
 
 
-def test_a_later_failure_keeps_the_last_good_fit(cohort, progress_job, bayesian, monkeypatch):
-    assert progress_job(LAST).success
+def test_a_later_failure_keeps_the_last_good_fit(cohort, weekly_models_job, bayesian, monkeypatch):
+    assert weekly_models_job(LAST).success
     before = only(cohort, tables.growth_brms_meta)
     monkeypatch.setenv("GROWTH_MAX_SECONDS", "0.001")
-    assert progress_job(LAST).success
+    assert weekly_models_job(LAST).success
     assert only(cohort, tables.growth_brms_meta).computed_at == before.computed_at
 
 
-def test_pymc_stands_in_for_a_service_that_is_away_and_is_named(cohort, progress_job, bayesian, monkeypatch):
+def test_pymc_stands_in_for_a_service_that_is_away_and_is_named(cohort, weekly_models_job, bayesian, monkeypatch):
     monkeypatch.setenv("GROWTH_ENGINE", "auto")
     monkeypatch.setenv("R_BRMS_BASE_URL", "http://127.0.0.1:9")
-    result = progress_job(LAST)
+    result = weekly_models_job(LAST)
     assert result.success
     assert only(cohort, tables.growth_brms_meta).engine == "pymc"
     check = checked(result)["growth_goal", "goal_method"]
@@ -193,14 +193,14 @@ def test_pymc_stands_in_for_a_service_that_is_away_and_is_named(cohort, progress
     assert "PyMC stood in for the service" in check.description
 
 
-def test_pymc_stands_in_for_a_fit_that_cannot_be_published(cohort, progress_job, bayesian, monkeypatch):
+def test_pymc_stands_in_for_a_fit_that_cannot_be_published(cohort, weekly_models_job, bayesian, monkeypatch):
     """The real service, of which fewer draws are asked than can be published."""
     monkeypatch.setenv("GROWTH_ENGINE", "auto")
     asked = GrowthService.fit
     monkeypatch.setattr(
         GrowthService, "fit", lambda self, *of, **plan: asked(self, *of, **plan | {"samples": 60, "warmup": 60})
     )
-    result = progress_job(LAST)
+    result = weekly_models_job(LAST)
     assert result.success
     assert only(cohort, tables.growth_brms_meta).engine == "pymc"
     assert set(read(cohort, tables.growth_goal)["method"]) == {"posterior"}
@@ -210,10 +210,10 @@ def test_pymc_stands_in_for_a_fit_that_cannot_be_published(cohort, progress_job,
 
 
 @pytest.mark.usefixtures("quick_retries")
-def test_the_service_that_was_asked_for_is_retried_and_then_missed(cohort, progress_job, bayesian, monkeypatch):
+def test_the_service_that_was_asked_for_is_retried_and_then_missed(cohort, weekly_models_job, bayesian, monkeypatch):
     monkeypatch.setenv("GROWTH_ENGINE", "plumber")
     monkeypatch.setenv("R_BRMS_BASE_URL", "http://127.0.0.1:9")
-    result = progress_job(LAST)
+    result = weekly_models_job(LAST)
     assert failed(result) == ["growth"]
     assert retried(result) == ["growth"] * 3
     assert "R_BRMS_BASE_URL" in why(result)
@@ -221,12 +221,12 @@ def test_the_service_that_was_asked_for_is_retried_and_then_missed(cohort, progr
 
 
 @pytest.mark.slow
-def test_brms_and_pymc_publish_the_same(cohort, progress_job, bayesian, monkeypatch):
-    assert progress_job(LAST).success
+def test_brms_and_pymc_publish_the_same(cohort, weekly_models_job, bayesian, monkeypatch):
+    assert weekly_models_job(LAST).success
     by_pymc, p_of_pymc = only(cohort, tables.growth_brms_meta), read(cohort, tables.growth_goal)
     for name, value in {"GROWTH_ENGINE": "plumber", "BRMS_N_SAMPLES": "4000", "BRMS_N_WARMUP": "1500"}.items():
         monkeypatch.setenv(name, value)
-    assert progress_job(LAST).success
+    assert weekly_models_job(LAST).success
     by_brms, p_of_brms = only(cohort, tables.growth_brms_meta), read(cohort, tables.growth_goal)
     assert by_brms.engine == "plumber"
     for name, found in by_pymc.posterior_summary.items():
@@ -238,7 +238,7 @@ def test_brms_and_pymc_publish_the_same(cohort, progress_job, bayesian, monkeypa
     assert (both["p_goal_x"] - both["p_goal_y"]).abs().max() < 0.03
 
 
-def test_goals_by_topic_and_goals_that_are_over(cohort, progress_job):
+def test_goals_by_topic_and_goals_that_are_over(cohort, weekly_models_job):
     users = sorted(read(cohort, tables.weekly_metrics, tables.weekly_metrics.c.theta_week.is_not(None))["user_id"])
     ann, bob = str(users[0]), str(users[-1])
     before = AS_OF - timedelta(days=30)
@@ -253,7 +253,7 @@ def test_goals_by_topic_and_goals_that_are_over(cohort, progress_job):
     with cohort.transaction() as connection:
         names = ["user_id", "topic_id", "target_theta", "target_date", "valid_from"]
         copy_in(connection, tables.learning_goal, pd.DataFrame(rows, columns=names))
-    assert progress_job(LAST).success
+    assert weekly_models_job(LAST).success
     goals = read(cohort, tables.growth_goal).set_index(["user_id", "topic_id"])
     assert goals.loc[(ann, tables.OVERALL), "p_goal"] > 0.999
     assert goals.loc[(ann, topic), "p_goal"] < 0.001
@@ -261,9 +261,9 @@ def test_goals_by_topic_and_goals_that_are_over(cohort, progress_job):
     assert goals.loc[(bob, tables.OVERALL), "goal"] == "default"
 
 
-def test_before_there_are_weeks_enough_nothing_is_published_and_nothing_fails(cohort, progress_job):
+def test_before_there_are_weeks_enough_nothing_is_published_and_nothing_fails(cohort, weekly_models_job):
     """The first week has no bank for the weeks before it, or one week of scores: no trend."""
-    result = progress_job(EVERY_WEEK[0])
+    result = weekly_models_job(EVERY_WEEK[0])
     assert result.success
     assert read(cohort, tables.growth_glmm_meta).empty
     assert read(cohort, tables.growth_goal).empty
@@ -273,14 +273,14 @@ def test_before_there_are_weeks_enough_nothing_is_published_and_nothing_fails(co
     assert not settings().metrics_use_bayesian
 
 
-def test_one_week_of_scores_has_no_trend_but_a_posterior(cohort, progress_job, bayesian, monkeypatch):
+def test_one_week_of_scores_has_no_trend_but_a_posterior(cohort, weekly_models_job, bayesian, monkeypatch):
     """With one week lme4 refuses, in words; priors make the Bayesian trend proper."""
     monkeypatch.setenv("BRMS_LOOKBACK_WEEKS", "1")
     monkeypatch.setenv("GLMM_LOOKBACK_WEEKS", "2")
     week = EVERY_WEEK[2]
     only_now = tables.weekly_metrics.c.week_start == week
     assert read(cohort, tables.weekly_metrics, only_now)["theta_week"].notna().any()
-    assert progress_job(week).success
+    assert weekly_models_job(week).success
     goals = read(cohort, tables.growth_goal)
     assert set(goals["method"]) == {"posterior"}
     assert (goals["n_scores"] == 1).all()

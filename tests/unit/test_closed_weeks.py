@@ -21,7 +21,9 @@ def tell(clock):
         with dg.DagsterInstance.ephemeral() as instance:
             result = metrics_job.execute_in_process(instance=instance, tags=tags)
             run = instance.get_run_by_id(result.run_id)
-            context = dg.build_run_status_sensor_context("closed_week", result.all_events[-1], instance, run)
+            context = dg.build_run_status_sensor_context(
+                "closed_week", result.all_events[-1], instance, run, partition_key=tags["dagster/partition"]
+            )
             return closed_week(context), run.run_id
 
     return of

@@ -210,11 +210,11 @@ def test_jobs_and_schedules_are_those_of_the_cadence():
     }
     of_job = {
         name: {key.to_user_string() for key in definitions().resolve_job_def(name).asset_layer.executable_asset_keys}
-        for name in ("metrics_job", "progress_job", "week_job")
+        for name in ("metrics_job", "weekly_models_job", "week_job")
     }
     assert of_job == {
         "metrics_job": set(MATERIALISED) - OF_CLOSED_WEEKS,
-        "progress_job": OF_CLOSED_WEEKS | {"weekly_kpi"},
+        "weekly_models_job": OF_CLOSED_WEEKS | {"weekly_kpi"},
         "week_job": set(MATERIALISED),
     }
     job = definitions().resolve_job_def("metrics_job")
