@@ -21,3 +21,17 @@ function(req, res) {
   as_job(req, res, parse = "read_survival_predict", work = "predict_survival", table = "rows",
          columnar = c("risks", "models"))
 }
+
+#* Fit series by prophet, and forecast them
+#* @post /prophet/fit
+function(req, res) {
+  as_job(req, res, parse = "read_prophet_fit", work = "fit_prophet", table = "points",
+         columnar = c("series", "changepoints", "fitted", "forecast", "models", "holidays"))
+}
+
+#* Forecast series, from a fit's parameters alone
+#* @post /prophet/predict
+function(req, res) {
+  as_job(req, res, parse = "read_prophet_predict", work = "predict_prophet", table = "dates",
+         columnar = "forecast")
+}
