@@ -5,7 +5,14 @@ import dagster as dg
 from seedtest_assets import assets, checks
 from seedtest_assets.automation.closed_weeks import closed_week
 from seedtest_assets.automation.inactivity import inactivity, refresh_inactive
-from seedtest_assets.automation.jobs import freshness_job, intake_job, metrics_job, week_job, weekly_models_job
+from seedtest_assets.automation.jobs import (
+    freshness_job,
+    intake_job,
+    metrics_job,
+    segments_job,
+    week_job,
+    weekly_models_job,
+)
 from seedtest_assets.automation.schedules import SCHEDULES
 from seedtest_assets.resources.database import Database
 from seedtest_assets.resources.forecast import ForecastService
@@ -21,7 +28,7 @@ def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets, include_specs=True),
         asset_checks=[*checks.BLOCKING, *checks.ITEM_BANK, *checks.LATEST],
-        jobs=[metrics_job, weekly_models_job, week_job, freshness_job, intake_job, refresh_inactive],
+        jobs=[metrics_job, weekly_models_job, segments_job, week_job, freshness_job, intake_job, refresh_inactive],
         schedules=SCHEDULES,
         sensors=[closed_week, inactivity],
         resources={

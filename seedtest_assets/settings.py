@@ -9,7 +9,7 @@ import re
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, HttpUrl, SecretStr, field_validator
@@ -131,6 +131,34 @@ class Settings(BaseSettings):
         default=None, description="Where new churn alerts are POSTed as JSON; none by default."
     )
     churn_webhook_token: SecretStr | None = Field(default=None, description="Bearer token sent to that address.")
+
+    prophet_lookback_weeks: int = Field(
+        default=12, ge=4, le=520, description="Whole weeks that forecasts and anomalies are made from."
+    )
+    prophet_forecast_weeks: int = Field(default=4, ge=1, le=52, description="Weeks ahead that series are forecast.")
+    prophet_anomaly_threshold: float = Field(
+        default=2.5, gt=0, le=10, description="Standard normal score from which a week is unusual."
+    )
+    prophet_holiday_country: str | None = Field(
+        default=None,
+        pattern="^[A-Z]{2}$",
+        description="Country whose public holidays the forecasts know of, beside intake.holiday: KR, US, …",
+    )
+    forecast_engine: Literal["auto", "prophet", "statsforecast"] = Field(
+        default="auto",
+        description="What forecasts series: prophet in the forecast service, exponential smoothing in this process, or "
+        "whatever is best in the rolling backtest, naive forecasts included.",
+    )
+
+    cluster_lookback_weeks: int = Field(
+        default=12, ge=4, le=104, description="Weeks of metrics that students are grouped by."
+    )
+    cluster_method: Literal["kmeans", "gmm"] = Field(
+        default="kmeans", description="How: k-means, or a Gaussian mixture with probabilities."
+    )
+    cluster_n_clusters: Literal["auto"] | Annotated[int, Field(ge=1, le=8)] = Field(
+        default="auto", description="Number of segments; auto: by the gap statistic, and only if they are stable."
+    )
 
     r_irt_base_url: str | None = Field(default=None, description="Base URL of the IRT service.")
     r_irt_internal_token: SecretStr | None = Field(default=None, description="Bearer token of the IRT service.")

@@ -23,6 +23,12 @@ NO_TOPIC = "(none)"
 OVERALL = "(overall)"
 """In place of a topic where a goal is about ability as a whole."""
 
+UNSEGMENTED = "unsegmented"
+"""In place of a segment where the students fall into none that is stable."""
+
+NO_SEGMENT = "(none)"
+"""In place of the segment of a student who has none in a run: too new, or gone."""
+
 metadata = sa.MetaData(naming_convention=NAMING)
 
 
@@ -75,6 +81,15 @@ def _fit_of_week() -> tuple[sa.Column[Any], ...]:
         sa.Column("run_id", UUID(), primary_key=True, comment="uuid5 of asset and week"),
         _required("week_start", sa.Date(), "Monday of the ISO week", unique=True),
         _as_of(),
+    )
+
+
+def _series(*more: str) -> tuple[sa.Column[Any], ...]:
+    scopes = ", ".join(("cohort", "topic", "segment", *more))
+    return (
+        sa.Column("scope", sa.Text(), primary_key=True, comment=f"whose series: {scopes}"),
+        sa.Column("scope_id", sa.Text(), primary_key=True, comment="the topic, segment or student; cohort: all"),
+        sa.Column("metric", sa.Text(), primary_key=True, comment="theta_week, attempts, sessions, accuracy, i_t"),
     )
 
 
@@ -535,6 +550,112 @@ growth_goal = sa.Table(
     comment="Each student's probability to reach each goal, from the latent line at the goal's date.",
 )
 
+prophet_fit_meta = sa.Table(
+    "prophet_fit_meta",
+    metadata,
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the last ISO week of the series"),
+    *_series(),
+    _as_of(),
+    _required("engine", sa.Text(), "what the forecast is by: prophet, autoets, naive or seasonal_naive"),
+    _required("reason", sa.Text(), "why that one: it won the backtest, was asked for, or another was away"),
+    _count("n", "known weeks of the series"),
+    _optional("changepoints", JSONB(), "prophet's: week, change of the weekly slope; NULL = prophet has not fitted it"),
+    _required("holidays", JSONB(), "weeks with days off that prophet was told of"),
+    _required("history", JSONB(), "weeks and their values"),
+    _required("forecast", JSONB(), "weeks ahead: expected, lower, upper (90 %)"),
+    _required("backtest", JSONB(), "by engine: mase, coverage of the 90 % interval, n; pooled over scope and metric"),
+    *_origin(),
+    schema="analytics",
+    comment="One forecast per weekly series of the cohort, a topic or a segment.",
+)
+
+anomalies = sa.Table(
+    "anomalies",
+    metadata,
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week that is judged"),
+    *_series("user"),
+    _as_of(),
+    _required("value", sa.Double(), "what was observed in the week"),
+    _number("expected", "what the weeks before it let expect; NULL = too few of them"),
+    _number("lower", "5 % limit of what was to be expected"),
+    _number("upper", "95 % limit"),
+    _number("score", "standard normal score of the value in the predictive distribution"),
+    _number("q", "Benjamini-Hochberg false-discovery rate over the students of the week; NULL for series", 0, 1),
+    _optional("flag", sa.Boolean(), "unusual; NULL = there is no score"),
+    _required("method", sa.Text(), "eb_student (empirical Bayes), or one_step by the engine that forecasts the series"),
+    _optional("reason", sa.Text(), "why there is no score"),
+    *_origin(),
+    schema="analytics",
+    comment="Each closed week of each series, and of each student, beside what was to be expected.",
+)
+
+theta_forecast = sa.Table(
+    "theta_forecast",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the last ISO week that is known"),
+    _as_of(),
+    _required("expected", sa.Double(), "expected own-week theta of the next week, logits", info={"range": (-20, 20)}),
+    _number("lower", "5 % limit", -40, 40),
+    _number("upper", "95 % limit", -40, 40),
+    _count("n_weeks", "own-week scores of the student that it rests on"),
+    *_origin(),
+    schema="analytics",
+    comment="Next week's own-week theta: each student's level in a robust local-level model, shrunk to the cohort.",
+)
+
+segment_meta = sa.Table(
+    "segment_meta",
+    metadata,
+    *_fit_of_week(),
+    _required("method", sa.Text(), "kmeans or gmm"),
+    _required("k", sa.Integer(), "number of segments; 1 = none", info={"range": (1, None)}),
+    _required("status", sa.Text(), "segments; or no stable segments, too few students, …"),
+    _optional("reason", sa.Text(), "what a status other than segments comes from"),
+    _required("silhouette", JSONB(), "mean silhouette for each k"),
+    _required("gap", JSONB(), "gap statistic and its standard error for each k"),
+    _required("bic", JSONB(), "Bayesian information criterion for each k"),
+    _required("stability", JSONB(), "bootstrap Jaccard similarity of each segment"),
+    _required("centers", JSONB(), "centre of each segment, in the features' units"),
+    _required("labels", JSONB(), "key, Korean and English label, share and profile of each segment"),
+    _required("model", JSONB(), "features, scaling and parameters: all that assigns a student"),
+    _count("n_students", "students that it was fitted on"),
+    *_dagster_run(),
+    schema="analytics",
+    comment="One segmentation of the students per run.",
+)
+
+user_segment = sa.Table(
+    "user_segment",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week of the segmentation"),
+    _as_of(),
+    _required("segment", sa.Text(), f"the segment's key; {UNSEGMENTED} = there are no stable segments"),
+    _required("segment_label", sa.Text(), "its English label"),
+    _required("segment_label_ko", sa.Text(), "its Korean label"),
+    _number("probability", "of belonging to it rather than to another; 1 where there is but one", 0, 1),
+    _required("fitted", sa.Boolean(), "false: too new to be fitted on, assigned with the stored centres and scaling"),
+    _required("features_snapshot", JSONB(), "the student's features"),
+    _fit("fit_run_id", "the segmentation", "segment_meta"),
+    *_origin(),
+    schema="analytics",
+    comment="The segment of each student.",
+)
+
+segment_transition = sa.Table(
+    "segment_transition",
+    metadata,
+    _part_of("segment_meta", "the segmentation"),
+    sa.Column("from_segment", sa.Text(), primary_key=True, comment=f"key in the run before; {NO_SEGMENT}: not in it"),
+    sa.Column("to_segment", sa.Text(), primary_key=True, comment=f"key in this one; {NO_SEGMENT}: not in it"),
+    _count("n", "students"),
+    _number("share", f"of the students who were in from_segment; NULL for those who were in {NO_SEGMENT}", 0, 1),
+    _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
+    schema="analytics",
+    comment="Where the students of each segment of the segmentation before are now.",
+)
+
 weekly_kpi = sa.Table(
     "weekly_kpi",
     metadata,
@@ -552,8 +673,8 @@ weekly_kpi = sa.Table(
     _number("s_churn", "probability of 14 days of silence within the horizon", 0, 1),
     _optional("churn_state", sa.Text(), "at_risk or lapsed"),
     _number("growth_slope", "growth of ability, logits per week"),
-    _number("anomaly_score", "standard normal score of the week"),
-    _optional("anomaly_flag", sa.Boolean(), "the week is unusual for this student"),
+    _number("anomaly_score", "standard normal score of the week's own theta"),
+    _optional("anomaly_flag", sa.Boolean(), "the week's own theta is unusual for this student"),
     _number("forecast_theta", "expected own-week theta of next week", -20, 20),
     _optional("segment_label", sa.Text(), "the student's segment"),
     _required("provenance", JSONB(), "method, n, interval and run_id of each number"),

@@ -1,6 +1,6 @@
 """What every asset says in the same way: owners, column schema, weeks of the run, rows written."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
@@ -24,6 +24,10 @@ FRESH_WEEKLY = dg.FreshnessPolicy.cron(
     deadline_cron="0 8 * * 1", lower_bound_delta=timedelta(hours=7), timezone=settings().seedtest_timezone
 )
 """What is made of the closed week has to be done by Monday, eight o'clock."""
+FRESH_TWICE_MONTHLY = dg.FreshnessPolicy.cron(
+    deadline_cron="0 9 1,15 * *", lower_bound_delta=timedelta(hours=7), timezone=settings().seedtest_timezone
+)
+"""The segments of seven o'clock, on the 1st and the 15th, have to be done by nine."""
 LAST = {"dagster/priority": "-1"}
 """Tags of a step that leads to no student's numbers: of the steps that could run next, those that do come first."""
 
@@ -58,8 +62,9 @@ def table_spec(
     code_version: str,
     skippable: bool,
     freshness: dg.FreshnessPolicy = FRESH_DAILY,
+    kinds: Collection[str] = ("r", "postgres"),
 ) -> dg.AssetSpec:
-    """One table of several that are made together with an R service."""
+    """One table of several that are made together."""
     return dg.AssetSpec(
         key=table.name,
         deps=deps,
@@ -67,7 +72,7 @@ def table_spec(
         skippable=skippable,
         group_name=group,
         owners=OWNERS,
-        kinds={"r", "postgres"},
+        kinds=set(kinds),
         code_version=code_version,
         freshness_policy=freshness,
         metadata=column_schema(table),

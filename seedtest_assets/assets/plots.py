@@ -9,14 +9,14 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from seedtest_assets.models.irt import NODES, Floats, item_information
+from seedtest_assets.models.irt import NODES, Floats, Ints, item_information
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS = 20
 """Longest table in an asset's metadata, and most items in a plot that names them."""
-MOST_LINES = 200
+MOST_LINES, MOST_DOTS = 200, 800
 DOTS_PER_INCH = 80
 INTERVAL_95 = 1.959963984540054
 INTERVAL_90 = 1.6448536269514722
@@ -226,6 +226,112 @@ def predictive_check(score: Floats, replicated: Floats) -> dg.MarkdownMetadataVa
     axes.set(xlabel="own-week score, logits", ylabel="density", title=f"scores, and {len(replicated)} replications")
     axes.title.set_fontsize(9)
     return _image(figure, "Posterior predictive check")
+
+
+@dataclass(frozen=True)
+class Course:
+    """A weekly series, where it is expected to go, and how its last week compares with what was expected of it.
+
+    Attributes:
+        title: what it is.
+        values: of the weeks, shape (weeks,).
+        ahead: columns expected, lower, upper, a row for each week to come.
+        last: the same for the last week, from the weeks before it; None = it was not judged.
+        flag: the last week is unusual.
+        changes: of each week, whether the trend may change there, shape (weeks,).
+    """
+
+    title: str
+    values: Floats
+    ahead: pd.DataFrame
+    last: dict[str, float] | None
+    flag: bool
+    changes: list[bool]
+
+
+def courses(series: list[Course]) -> dg.MarkdownMetadataValue:
+    """Weekly series with their forecasts and 90 % intervals; an unusual last week is marked."""
+    rows = -(-len(series) // 3)
+    figure = _figure(7.8, 1.7 * rows)
+    grid = figure.subplots(rows, 3, squeeze=False).ravel()
+    for axes, one in zip(grid, series, strict=False):
+        n = len(one.values)
+        ago, ahead = np.arange(1 - n, 1), np.arange(1, len(one.ahead) + 1)
+        axes.plot(ago, one.values, color=PLAIN, marker="o", markersize=2.5, linewidth=1)
+        axes.plot(ahead, one.ahead["expected"], color="black", linewidth=1)
+        axes.fill_between(ahead, one.ahead["lower"], one.ahead["upper"], color=PALE, alpha=0.6)
+        if one.last is not None:
+            axes.vlines(0, one.last["lower"], one.last["upper"], color="grey", linewidth=3, alpha=0.5)
+        if one.flag:
+            axes.scatter([0], one.values[-1:], color=STRIKING, s=30, zorder=3)
+        for change in ago[one.changes]:
+            axes.axvline(change, color="grey", linewidth=0.6, linestyle=":")
+        axes.set_title(one.title, fontsize=8)
+        axes.tick_params(labelsize=7)
+    for axes in grid[len(series) :]:
+        axes.set_visible(False)
+    figure.supxlabel("weeks from this one; bar: what was expected of it, dotted: the trend changes", fontsize=8)
+    return _image(figure, "Series and forecasts")
+
+
+def profiles(labels: list[str], features: list[str], centers: Floats) -> dg.MarkdownMetadataValue:
+    """Heat map of the segments' centres, in robust standard deviations from the students' median.
+
+    Args:
+        labels: of the segments.
+        features: their names.
+        centers: shape (segments, features).
+    """
+    figure = _figure(2.5 + 0.5 * len(features), 1.8 + 0.4 * len(labels))
+    axes = figure.subplots()
+    image = axes.imshow(centers, cmap="RdBu_r", vmin=-2.5, vmax=2.5, aspect="auto")
+    axes.set_xticks(range(len(features)), features, rotation=45, ha="right", fontsize=7)
+    axes.set_yticks(range(len(labels)), labels, fontsize=7)
+    for (row, column), value in np.ndenumerate(centers):
+        axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=6)
+    figure.colorbar(image, ax=axes, label="scaled")
+    return _image(figure, "Profiles of the segments")
+
+
+def map_of_students(points: Floats, segment: Ints, labels: list[str], explained: Floats) -> dg.MarkdownMetadataValue:
+    """The students on the first two principal components of the scaled features, coloured by segment; of many a share.
+
+    Args:
+        points: shape (students, 2).
+        segment: of each student, shape (students,).
+        labels: of the segments.
+        explained: share of the variance on each axis, shape (2,).
+    """
+    figure = _figure(5.5, 4.0)
+    axes = figure.subplots()
+    shown = np.linspace(0, len(points) - 1, min(len(points), MOST_DOTS)).astype(np.int64)
+    points, segment = points[shown], segment[shown]
+    for i, label in enumerate(labels):
+        own = points[segment == i]
+        axes.scatter(own[:, 0], own[:, 1], s=6, alpha=0.6, label=label)
+    axes.set(xlabel=f"first component, {explained[0]:.0%}", ylabel=f"second component, {explained[1]:.0%}")
+    axes.legend(fontsize=7)
+    return _image(figure, "Map of the students")
+
+
+def number_of_segments(curves: pd.DataFrame, chosen: int) -> dg.MarkdownMetadataValue:
+    """Gap statistic, silhouette and BIC for each number of segments.
+
+    Args:
+        curves: indexed by k, columns gap, se, silhouette, bic; NaN where not defined.
+        chosen: the number that was taken.
+    """
+    figure = _figure(8.0, 2.6)
+    gap, silhouette, bic = figure.subplots(1, 3)
+    gap.errorbar(curves.index, curves["gap"], yerr=curves["se"], color=PLAIN, marker="o", markersize=3, capsize=2)
+    silhouette.plot(curves.index, curves["silhouette"], color=PLAIN, marker="o", markersize=3)
+    bic.plot(curves.index, curves["bic"], color=PLAIN, marker="o", markersize=3)
+    for axes, name in ((gap, "gap, 1 SE"), (silhouette, "silhouette"), (bic, "BIC")):
+        axes.axvline(chosen, color="grey", linewidth=0.6, linestyle=":")
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("segments", fontsize=8)
+        axes.set_xticks(curves.index)
+    return _image(figure, "How many segments")
 
 
 def _colours(flag: "pd.Series[bool]") -> list[str]:

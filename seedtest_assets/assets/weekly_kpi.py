@@ -22,14 +22,22 @@ INTERVAL_90 = 1.6448536269514722
 
 @dg.asset(
     name="weekly_kpi",
-    deps=[weekly_metrics, "survival_risk", "growth_glmm_effect", "growth_goal"],
+    deps=[
+        weekly_metrics,
+        "survival_risk",
+        "growth_glmm_effect",
+        "growth_goal",
+        "anomalies",
+        "theta_forecast",
+        "user_segment",
+    ],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=STEP_RETRIES,
     group_name="kpi",
     owners=OWNERS,
     kinds={"postgres"},
-    code_version="3",
+    code_version="4",
     freshness_policy=FRESH_DAILY,
     metadata=column_schema(tables.weekly_kpi),
 )
@@ -67,6 +75,7 @@ def _joined(database: Database, week: Week, users: Sequence[str] | None) -> sa.S
     )
     student = sa.func.coalesce(m.c.user_id, s.c.user_id)
     slope, goal = _slopes(week), _overall_goals(week)
+    unusual, forecast, segment = _anomalies(week), _forecasts(week), _segments(week)
     half_width = INTERVAL_90 * m.c.i_t_se
     provenance = sa.func.jsonb_strip_nulls(
         sa.func.jsonb_build_object(
@@ -124,6 +133,38 @@ def _joined(database: Database, week: Week, users: Sequence[str] | None) -> sa.S
                 n=goal.c.n_scores,
                 fit_run_id=goal.c.fit_run_id,
             ),
+            "anomaly_score",
+            _origin(
+                unusual.c.score,
+                unusual.c.run_id,
+                method=unusual.c.method,
+                metric=unusual.c.metric,
+                value=unusual.c.value,
+                expected=unusual.c.expected,
+                lower=unusual.c.lower,
+                upper=unusual.c.upper,
+                q=unusual.c.q,
+            ),
+            "forecast_theta",
+            _origin(
+                forecast.c.expected,
+                forecast.c.run_id,
+                method=sa.literal("local_level"),
+                lower=forecast.c.lower,
+                upper=forecast.c.upper,
+                n=forecast.c.n_weeks,
+            ),
+            "segment_label",
+            _origin(
+                segment.c.segment_label,
+                segment.c.run_id,
+                segment=segment.c.segment,
+                label_ko=segment.c.segment_label_ko,
+                probability=segment.c.probability,
+                as_of=segment.c.as_of,
+                fitted=segment.c.fitted,
+                fit_run_id=segment.c.fit_run_id,
+            ),
         )
     )
     return sa.select(
@@ -141,12 +182,19 @@ def _joined(database: Database, week: Week, users: Sequence[str] | None) -> sa.S
         slope.c.total.label("growth_slope"),
         s.c.risk.label("s_churn"),
         _churn_state(database, week, m, s).label("churn_state"),
+        unusual.c.score.label("anomaly_score"),
+        unusual.c.flag.label("anomaly_flag"),
+        forecast.c.expected.label("forecast_theta"),
+        segment.c.segment_label,
         provenance.label("provenance"),
         sa.literal(run_id("weekly_kpi", week.start), sa.Uuid).label("run_id"),
     ).select_from(
         m.join(s, m.c.user_id == s.c.user_id, full=True)
         .outerjoin(slope, slope.c.user_id == student)
         .outerjoin(goal, goal.c.user_id == student)
+        .outerjoin(unusual, unusual.c.user_id == student)
+        .outerjoin(forecast, forecast.c.user_id == student)
+        .outerjoin(segment, segment.c.user_id == student)
     )
 
 
@@ -165,6 +213,26 @@ def _overall_goals(week: Week) -> sa.Subquery:
     return sa.select(goal).where(window(goal, week), goal.c.topic_id == tables.OVERALL).subquery("goal")
 
 
+def _anomalies(week: Week) -> sa.Subquery:
+    a = tables.anomalies
+    return (
+        sa.select(a, sa.cast(a.c.scope_id, sa.Uuid).label("user_id"))
+        .where(window(a, week), a.c.scope == "user", a.c.metric == "theta_week")
+        .subquery("unusual")
+    )
+
+
+def _forecasts(week: Week) -> sa.Subquery:
+    return sa.select(tables.theta_forecast).where(window(tables.theta_forecast, week)).subquery("forecast")
+
+
+def _segments(week: Week) -> sa.Subquery:
+    """Of the newest segmentation of this week or before."""
+    segment = tables.user_segment
+    newest = sa.select(sa.func.max(segment.c.week_start)).where(segment.c.week_start <= week.start).scalar_subquery()
+    return sa.select(segment).where(segment.c.week_start == newest).subquery("segment")
+
+
 def _churn_state(database: Database, week: Week, m: sa.Subquery, s: sa.Subquery) -> sa.ColumnElement[Any]:
     """at_risk, or lapsed for whoever has been silent too long, whether or not a model has spoken."""
     first = days_off(database).earliest_at_risk(week.as_of_day.toordinal())
@@ -179,7 +247,7 @@ def _churn_state(database: Database, week: Week, m: sa.Subquery, s: sa.Subquery)
 
 
 def _origin(
-    value: sa.ColumnElement[Any], identity: sa.ColumnElement[Any], **facts: sa.ColumnElement[Any]
+    value: sa.ColumnElement[Any], identity: sa.ColumnElement[Any], /, **facts: sa.ColumnElement[Any]
 ) -> sa.ColumnElement[Any]:
     """JSON of a number's origin, or NULL where the number is."""
     pairs = [part for name, fact in facts.items() for part in (sa.literal(name), fact)]

@@ -16,15 +16,17 @@ from seedtest_assets.resources.database import Database
 # is meant, and the tables in SQL keep the range in a single run for backfills of their own.
 warnings.filterwarnings("ignore", message=r"Asset job \w+ materializes assets with varying BackfillPolicies")
 
-OF_CLOSED_WEEKS = dg.AssetSelection.groups("progress", "growth")
+OF_CLOSED_WEEKS = dg.AssetSelection.groups("progress", "growth", "forecast")
 """Models of whole weeks: once a week is over, they are fitted."""
+SEGMENTS = dg.AssetSelection.groups("segments")
+"""Twice a month: who belongs together does not change from night to night."""
 EVERYTHING = dg.AssetSelection.assets(
     weekly_kpi, churn_alert, item_drift, item_dif, bank_health
 ).upstream().required_multi_asset_neighbors() - dg.AssetSelection.checks(*LATEST)
 
 metrics_job = dg.define_asset_job(
     "metrics_job",
-    selection=EVERYTHING - OF_CLOSED_WEEKS,
+    selection=EVERYTHING - OF_CLOSED_WEEKS - SEGMENTS,
     description="Every night: calibrate and score, features, weekly metrics, churn, weekly KPI; and beside it alerts, "
     "and how the item bank holds up.",
 )
@@ -32,7 +34,14 @@ metrics_job = dg.define_asset_job(
 weekly_models_job = dg.define_asset_job(
     "weekly_models_job",
     selection=OF_CLOSED_WEEKS | dg.AssetSelection.assets(weekly_kpi),
-    description="Once a week is over and its metrics are there: trends, goals, and the weekly KPI with them.",
+    description="Once a week is over and its metrics are there: trends, goals, forecasts, anomalies, and the weekly "
+    "KPI with them.",
+)
+
+segments_job = dg.define_asset_job(
+    "segments_job",
+    selection=SEGMENTS | dg.AssetSelection.assets(weekly_kpi),
+    description="Twice a month: groups of students, and the weekly KPI with them.",
 )
 
 week_job = dg.define_asset_job(

@@ -5,7 +5,7 @@ Schedules start switched off: an operator, or the deployment, turns them on per 
 
 import dagster as dg
 
-from seedtest_assets.automation.jobs import freshness_job, intake_job, metrics_job
+from seedtest_assets.automation.jobs import freshness_job, intake_job, metrics_job, segments_job
 from seedtest_assets.calendar import week_of_yesterday
 from seedtest_assets.settings import settings
 
@@ -15,6 +15,13 @@ TIMEZONE = settings().seedtest_timezone
 @dg.schedule(job=metrics_job, cron_schedule="30 2 * * *", execution_timezone=TIMEZONE)
 def nightly_metrics(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Every night for the week that contains yesterday, so that Monday's run still gives Sunday to its week."""
+    key = week_of_yesterday(context.scheduled_execution_time, TIMEZONE).isoformat()
+    return dg.RunRequest(partition_key=key)
+
+
+@dg.schedule(job=segments_job, cron_schedule="0 7 1,15 * *", execution_timezone=TIMEZONE)
+def twice_monthly_segments(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """On the 1st and the 15th for the week that contains yesterday, after the night has given it its metrics."""
     key = week_of_yesterday(context.scheduled_execution_time, TIMEZONE).isoformat()
     return dg.RunRequest(partition_key=key)
 
@@ -35,4 +42,4 @@ daily_freshness = dg.ScheduleDefinition(
     description="Warns when the latest closed week has no rows.",
 )
 
-SCHEDULES = [nightly_intake, nightly_metrics, daily_freshness]
+SCHEDULES = [nightly_intake, nightly_metrics, twice_monthly_segments, daily_freshness]

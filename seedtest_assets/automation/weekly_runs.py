@@ -7,7 +7,7 @@ to, so that the UI can re-execute it from its failure like any other.
 
 import os
 import platform
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -32,6 +32,8 @@ QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PARTITION = "dagster/partition"
 PROCESS = "seedtest/process"
 """Tag of a run made here: host and process id."""
+OpConfig = Mapping[str, Mapping[str, Any]]
+"""Config of a run's ops, by name."""
 IN_PROGRESS = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 FAILED = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
@@ -55,14 +57,16 @@ class WeekRun:
     reason: str | None
 
 
-def run_weeks(weeks: Sequence[date], *, resume: bool = False, bayesian: Collection[date] = ()) -> Iterator[WeekRun]:
+def run_weeks(
+    weeks: Sequence[date], *, resume: bool = False, asked: Mapping[date, OpConfig] | None = None
+) -> Iterator[WeekRun]:
     """Run `week_job` for each closed week in order, and `metrics_job` for the running one; stop at the first failure.
 
     Args:
         weeks: Mondays.
         resume: leave out weeks whose newest run succeeded, and go on from the failed asset where it failed. A
             run made before the week's as_of, while the week was running, counts for nothing.
-        bayesian: of these weeks P comes from the Bayesian posterior, whatever METRICS_USE_BAYESIAN says.
+        asked: by week, what its run asks of assets, whatever the settings say: {"growth": {"bayesian": True}}.
 
     Raises:
         ValueError: a day is no Monday, the week has not begun, or lies before SEEDTEST_START_DATE.
@@ -76,7 +80,7 @@ def run_weeks(weeks: Sequence[date], *, resume: bool = False, bayesian: Collecti
             parent = _newest_run(instance, week) if resume else None
             if parent is not None and parent.status == dg.DagsterRunStatus.SUCCESS:
                 continue
-            outcome = _run_week(instance, job, week, parent, bayesian=week in bayesian)
+            outcome = _run_week(instance, job, week, parent, (asked or {}).get(week, {}))
             yield outcome
             if not outcome.success:
                 return
@@ -126,10 +130,10 @@ def _found_wrong(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
 
 
 def _run_week(
-    instance: dg.DagsterInstance, job: ReconstructableJob, week: date, parent: dg.DagsterRun | None, *, bayesian: bool
+    instance: dg.DagsterInstance, job: ReconstructableJob, week: date, parent: dg.DagsterRun | None, asked: OpConfig
 ) -> WeekRun:
     definition = job.get_definition()
-    config: dict[str, Any] = QUIET | ({"ops": {"growth": {"config": {"bayesian": True}}}} if bayesian else {})
+    config: dict[str, Any] = QUIET | {"ops": {name: {"config": dict(of)} for name, of in asked.items()}}
     tags = {PARTITION: week.isoformat(), PROCESS: f"{platform.node()}:{os.getpid()}"}
     resumable = parent is not None and parent.status in FAILED and not _found_wrong(instance, parent)
     failed = parent if resumable else None

@@ -20,7 +20,15 @@ BLOCKING = [
     keys_and_ranges(tables.mirt_item_params, asset=tables.mirt_ability.name, name="item_parameters_in_range"),
     *(
         keys_and_ranges(table)
-        for table in (*WEEKLY, tables.survival_risk, tables.growth_glmm_effect, tables.growth_goal)
+        for table in (
+            *WEEKLY,
+            tables.survival_risk,
+            tables.growth_glmm_effect,
+            tables.growth_goal,
+            tables.anomalies,
+            tables.theta_forecast,
+            tables.user_segment,
+        )
     ),
 ]
 LATEST: list[dg.AssetChecksDefinition] = [latest_closed_week_has_rows(table) for table in WEEKLY]

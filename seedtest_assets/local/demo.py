@@ -4,7 +4,7 @@ import hashlib
 import json
 import uuid
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from seedtest_assets import tables
-from seedtest_assets.calendar import Week, local_midnight, monday
+from seedtest_assets.automation.weekly_runs import OpConfig
+from seedtest_assets.calendar import Week, local_midnight, monday, weeks_between
 from seedtest_assets.local.home import home
 from seedtest_assets.resources.database import Database, Rows, run_id
 from seedtest_assets.settings import settings
@@ -64,6 +65,18 @@ def set_goals(database: Database, spec: CohortSpec) -> None:
     rows = goals.drop(columns="answers").assign(valid_from=local_midnight(spec.start, spec.timezone))
     students = sa.select(answer.student_id).where(answer.source == SOURCE)
     database.replace(Rows(goal, rows, goal.c.user_id.in_(students)), week_start=monday(spec.start))
+
+
+def asked(spec: CohortSpec) -> dict[date, OpConfig]:
+    """What is asked of each week: all of the last one, the cheap forecasts of the others.
+
+    The Bayesian fit and prophet's backtest of one week: of 26 they would take most of an hour.
+    """
+    last = monday(spec.end)
+    weeks: dict[date, OpConfig] = {
+        week: {"forecast": {"engine": "statsforecast"}} for week in weeks_between(spec.start, spec.end)
+    }
+    return weeks | {last: {"growth": {"bayesian": True}}}
 
 
 def recovery_of_truth(database: Database, spec: CohortSpec) -> str:

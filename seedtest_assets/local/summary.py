@@ -25,6 +25,10 @@ PATH = (
     tables.survival_risk,
     tables.growth_glmm_effect,
     tables.growth_goal,
+    tables.user_segment,
+    tables.prophet_fit_meta,
+    tables.anomalies,
+    tables.theta_forecast,
     tables.weekly_kpi,
 )
 STUDENTS = 8
@@ -42,6 +46,8 @@ def print_summary(console: Console, database: Database, week_start: date) -> Non
     week = Week.of(week_start)
     console.print(f"\n[bold]The week of {week.start}[/bold], facts before {week.as_of:%Y-%m-%d %H:%M} UTC")
     console.print(_scale(database, week))
+    console.print(_segments(database, week))
+    console.print(_unusual(database, week))
     console.print(Columns([_rows(database, week), _charts(database, week)], padding=(0, 2)))
     console.print(_students(database, week))
 
@@ -62,6 +68,38 @@ def _scale(database: Database, week: Week) -> str:
         f"{calibrated}, linked to {link['n_anchors']} anchors ({link['method']}): A = {link['A']:.3f}, "
         f"B = {link['B']:.3f}; {found.flagged} anchors drifted"
     )
+
+
+def _segments(database: Database, week: Week) -> str:
+    """One line: the segments and their sizes, or that there are none."""
+    user = tables.user_segment.c
+    count = sa.func.count()
+    found = database.rows(
+        sa.select(user.segment, user.segment_label, count.label("students"))
+        .where(window(tables.user_segment, week))
+        .group_by(user.segment, user.segment_label)
+        .order_by(count.desc(), user.segment)
+    )
+    if not found:
+        return "segments: not made in this week"
+    if found[0].segment == tables.UNSEGMENTED:
+        return f"segments: {found[0].segment_label.lower()}"
+    return "segments: " + ", ".join(f"{row.segment_label} ({row.students})" for row in found)
+
+
+def _unusual(database: Database, week: Week) -> str:
+    """One line: the series that were unusual in this week, and how many students."""
+    a = tables.anomalies.c
+    flagged = database.rows(
+        sa.select(a.scope, a.scope_id, a.metric, a.score)
+        .where(window(tables.anomalies, week), a.flag)
+        .order_by(sa.func.abs(a.score).desc(), a.scope, a.scope_id, a.metric)
+    )
+    series = [
+        f"{row.metric} of {row.scope} {row.scope_id} ({row.score:+.1f})" for row in flagged if row.scope != "user"
+    ]
+    students = len({row.scope_id for row in flagged if row.scope == "user"})
+    return f"unusual: {', '.join([*series, f'{students} students'])}"
 
 
 def _rows(database: Database, week: Week) -> Table:

@@ -31,7 +31,8 @@ loaded = definitions()
 dg.Definitions.validate_loadable(loaded)
 ours = [warning for warning in seen if "seedtest" in warning or "metrics_job" in warning or "Beta" in warning]
 assert not ours, ours
-heavy = {"dagster_postgres", "dagster_webserver", "matplotlib", "alembic", "typer"} & set(sys.modules)
+heavy = {"dagster_postgres", "dagster_webserver", "matplotlib", "alembic", "typer", "pymc", "sklearn", "statsforecast"}
+heavy &= set(sys.modules)
 assert not heavy, heavy
 print(sorted(key.to_user_string() for key in loaded.resolve_asset_graph().get_all_asset_keys()))
 """
@@ -55,11 +56,23 @@ GRAPH = {
         ("growth_brms_meta", "growth_goal"),
         ("growth", {"attempt", "mirt_ability", "growth_glmm_effect", "learning_goal"}),
     ),
-    "weekly_kpi": ("kpi", {"weekly_metrics", "survival_risk", "growth_glmm_effect", "growth_goal"}),
+    **dict.fromkeys(
+        ("segment_meta", "segment_transition", "user_segment"), ("segments", {"weekly_metrics", "features_topic_daily"})
+    ),
+    **dict.fromkeys(
+        ("prophet_fit_meta", "anomalies", "theta_forecast"),
+        ("forecast", {"attempt", "mirt_ability", "weekly_metrics", "user_segment"}),
+    ),
+    "weekly_kpi": (
+        "kpi",
+        {"weekly_metrics", "survival_risk", "growth_glmm_effect", "growth_goal"}
+        | {"anomalies", "theta_forecast", "user_segment"},
+    ),
 }
 FACTS = {"attempt", "learning_goal"}
 MATERIALISED = [name for name in GRAPH if name not in FACTS]
-OF_CLOSED_WEEKS = {"growth_glmm_meta", "growth_glmm_effect", "growth_brms_meta", "growth_goal"}
+OF_CLOSED_WEEKS = {name for name, (group, _) in GRAPH.items() if group in {"progress", "growth", "forecast"}}
+SEGMENTS = {name for name, (group, _) in GRAPH.items() if group == "segments"}
 TABLES = {table.name: table for table in tables.metadata.sorted_tables}
 
 
@@ -177,8 +190,9 @@ def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph)
         for node_ in [graph.get(key)]
     }
     weekly = ("mirt_ability", "features_topic_daily", "weekly_metrics", "weekly_kpi")
+    of_models = ("survival_risk", "growth_glmm_effect", "growth_goal", "anomalies", "theta_forecast", "user_segment")
     assert found == {
-        **{(name, "keys_and_ranges"): True for name in (*weekly, "survival_risk", "growth_glmm_effect", "growth_goal")},
+        **{(name, "keys_and_ranges"): True for name in (*weekly, *of_models)},
         ("mirt_ability", "item_parameters_in_range"): True,
         ("mirt_ability", "calibration_converged"): False,
         ("mirt_ability", "on_reference_scale"): False,
@@ -188,6 +202,9 @@ def test_checks_stop_what_is_below_where_numbers_are_wrong_and_only_there(graph)
         ("bank_health", "bank_serves_students"): False,
         ("growth_glmm_effect", "progress_published"): False,
         ("growth_goal", "goal_method"): False,
+        ("prophet_fit_meta", "engines_tested"): False,
+        ("anomalies", "nothing_unusual"): False,
+        ("segment_meta", "segments_are_stable"): False,
         ("survival_risk", "fit_published"): False,
         ("survival_risk", "risk_is_calibrated"): False,
         ("survival_risk", "risk_beats_recency"): False,
@@ -206,15 +223,17 @@ def test_jobs_and_schedules_are_those_of_the_cadence():
     assert schedules == {
         "nightly_intake": ("intake_job", "5 2 * * *", "UTC", stopped),
         "nightly_metrics": ("metrics_job", "30 2 * * *", "UTC", stopped),
+        "twice_monthly_segments": ("segments_job", "0 7 1,15 * *", "UTC", stopped),
         "daily_freshness": ("freshness_job", "0 6 * * *", "UTC", stopped),
     }
     of_job = {
         name: {key.to_user_string() for key in definitions().resolve_job_def(name).asset_layer.executable_asset_keys}
-        for name in ("metrics_job", "weekly_models_job", "week_job")
+        for name in ("metrics_job", "weekly_models_job", "segments_job", "week_job")
     }
     assert of_job == {
-        "metrics_job": set(MATERIALISED) - OF_CLOSED_WEEKS,
+        "metrics_job": set(MATERIALISED) - OF_CLOSED_WEEKS - SEGMENTS,
         "weekly_models_job": OF_CLOSED_WEEKS | {"weekly_kpi"},
+        "segments_job": SEGMENTS | {"weekly_kpi"},
         "week_job": set(MATERIALISED),
     }
     job = definitions().resolve_job_def("metrics_job")

@@ -19,7 +19,30 @@ DIF = pd.DataFrame(
     {"item_id": np.arange(50), "attribute": "g", "focal": "x", "mh_d_dif": B[:50], "mh_se": 0.3, "flag": B[:50] > 1.5}
 )
 NOBODY = np.array([])
+AHEAD = pd.DataFrame({"expected": [1.0, 1.1], "lower": [0.5, 0.4], "upper": [1.5, 1.8]})
+COURSE = plots.Course(
+    "cohort all attempts",
+    RANDOM.normal(1, 0.2, 18),
+    AHEAD,
+    {"lower": 0.6, "upper": 1.4},
+    True,
+    [n == 9 for n in range(18)],
+)
+UNKNOWN = plots.Course("topic t i_t", np.full(18, np.nan), AHEAD * np.nan, None, False, [False] * 18)
+CURVES = pd.DataFrame(
+    {"gap": [0.6, 0.9, 1.0], "se": 0.02, "silhouette": [np.nan, 0.4, 0.5], "bic": [900.0, 700.0, 650.0]},
+    index=[1, 2, 3],
+)
+SEGMENTS = ["Frequent, fast", "Average", "Long gaps, many hints"]
 DRAWN = {
+    "courses": lambda: plots.courses([COURSE, UNKNOWN, COURSE] * 3),
+    "one course": lambda: plots.courses([COURSE]),
+    "profiles": lambda: plots.profiles(SEGMENTS, [f"feature_{n}" for n in range(14)], RANDOM.normal(0, 1, (3, 14))),
+    "profile of all": lambda: plots.profiles(["All students"], ["frequency"], np.zeros((1, 1))),
+    "map": lambda: plots.map_of_students(
+        RANDOM.normal(0, 1, (6000, 2)), RANDOM.integers(0, 3, 6000), SEGMENTS, np.array([0.4, 0.2])
+    ),
+    "number of segments": lambda: plots.number_of_segments(CURVES, 3),
     "item map": lambda: plots.item_map(B, THETA),
     "item map of nobody": lambda: plots.item_map(NOBODY, NOBODY),
     "test information": lambda: plots.test_information(A, B, C, THETA),
