@@ -32,6 +32,7 @@ def cohort(migrated: str, irt_server: dict[str, str], attempts_file: Path) -> It
         environment.setenv("MIRT_MIN_RESPONSES", "20")
         environment.setenv("MIRT_ANCHOR_MIN_RESPONSES", "20")
         environment.setenv("MIRT_ANCHOR_MIN", "5")
+        environment.setenv("FORECAST_ENGINE", "statsforecast")  # prophet takes its time: test_forecast.py
         for name, value in irt_server.items():
             environment.setenv(name, value)
         settings.cache_clear()

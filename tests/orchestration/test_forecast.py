@@ -40,8 +40,14 @@ def job(school):
     return weekly_models_job
 
 
+@pytest.fixture(autouse=True)
+def auto(monkeypatch):
+    """Whatever is best, as by default."""
+    monkeypatch.setenv("FORECAST_ENGINE", "auto")
+
+
 @pytest.fixture
-def quick(monkeypatch):
+def quick(auto, monkeypatch):
     """Without prophet, whose backtest takes its time."""
     monkeypatch.setenv("FORECAST_ENGINE", "statsforecast")
 
