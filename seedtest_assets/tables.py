@@ -562,8 +562,12 @@ prophet_fit_meta = sa.Table(
     _optional("changepoints", JSONB(), "prophet's: week, change of the weekly slope; NULL = prophet has not fitted it"),
     _required("holidays", JSONB(), "weeks with days off that prophet was told of"),
     _required("history", JSONB(), "weeks and their values"),
-    _required("forecast", JSONB(), "weeks ahead: expected, lower, upper (90 %)"),
-    _required("backtest", JSONB(), "by engine: mase, coverage of the 90 % interval, n; pooled over scope and metric"),
+    _required(
+        "forecast", JSONB(), "weeks ahead: expected, lower, upper (90 %, widened so many times as the backtest asks)"
+    ),
+    _required(
+        "backtest", JSONB(), "by engine: mase, coverage of its own 90 % interval, n; pooled over scope and metric"
+    ),
     *_origin(),
     schema="analytics",
     comment="One forecast per weekly series of the cohort, a topic or a segment.",

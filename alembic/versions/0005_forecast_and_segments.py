@@ -118,13 +118,13 @@ def upgrade() -> None:
             "forecast",
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=False,
-            comment="weeks ahead: expected, lower, upper (90 %)",
+            comment="weeks ahead: expected, lower, upper (90 %, widened so many times as the backtest asks)",
         ),
         sa.Column(
             "backtest",
             postgresql.JSONB(astext_type=sa.Text()),
             nullable=False,
-            comment="by engine: mase, coverage of the 90 % interval, n; pooled over scope and metric",
+            comment="by engine: mase, coverage of its own 90 % interval, n; pooled over scope and metric",
         ),
         sa.Column(
             "run_id",

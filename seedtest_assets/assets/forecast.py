@@ -224,7 +224,8 @@ def _fit_rows(week: Week, found: Found) -> pd.DataFrame:
             "changepoints": found.changes.get(i),
             "holidays": found.off,
             "history": {"week_start": past, "value": _json(panel.values[i])},
-            "forecast": {"week_start": coming} | {name: _json(limit[i]) for name, limit in limits.items()},
+            "forecast": {"week_start": coming, "widened": said.widened[str(said.engine[i])]}
+            | {name: _json(limit[i]) for name, limit in limits.items()},
             "backtest": judged[kind],
         }
         for i, kind in enumerate(group)

@@ -5,6 +5,7 @@ a panel and a horizon and predicts the weeks after it; prophet's is a call to a 
 statsforecast takes seconds to import: it is where it is used.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ ORIGINS = 6
 """Weeks that the backtest predicts from, the last before the panel's end."""
 LEAST_ORIGINS = 4
 """Weeks without which an engine is not compared with those that have them: its errors would be too few to judge by."""
+LEAST_ERRORS = 10
+"""Forecasts without which a quantile of their errors is not to be had."""
 JUDGED = 12
 """Series of a group, at most, on which the engines are compared: an engine wins for a kind of series, not for one."""
 
@@ -187,19 +190,40 @@ def best(judged: pd.DataFrame) -> str | None:
     return str(known.idxmin()) if len(known) else None
 
 
+def widening(tested: pd.DataFrame) -> float:
+    """How many times as wide an engine's limits have to be to hold what they say, at least once.
+
+    Engines take their parameters as known, and a dozen weeks as enough to know a series' kind: their 90 % limits hold
+    far less. The factor is the quantile, with the finite-sample rank of conformal prediction (Lei et al. 2018), of the
+    errors in a `backtest`, each as a share of the distance to the limit on its side.
+
+    Args:
+        tested: of one engine; with fewer than LEAST_ERRORS forecasts nothing is known, and the factor is 1.
+    """
+    error = tested["observed"] - tested["expected"]
+    limit = np.where(error > 0, tested["upper"] - tested["expected"], tested["expected"] - tested["lower"])
+    share: Floats = np.sort((error.abs() / limit)[limit > 0].to_numpy(dtype=float))
+    if len(share) < LEAST_ERRORS:
+        return 1.0
+    rank = min(math.ceil(LEVEL / 100 * (len(share) + 1)), len(share))
+    return max(1.0, float(share[rank - 1]))
+
+
 @dataclass(frozen=True)
 class Forecasts:
     """What is forecast of a panel, by which engine, and how good it was.
 
     Attributes:
         engine: of each series, shape (series,).
-        ahead: the weeks after the panel.
+        ahead: the weeks after the panel, limits widened.
+        widened: how many times, by engine.
         one_step: `backtest` of each series' own engine, one week ahead.
         judged: `judge` of all engines, by group.
     """
 
     engine: Strings
     ahead: Forecast
+    widened: dict[str, float]
     one_step: pd.DataFrame
     judged: dict[str, pd.DataFrame]
 
@@ -225,11 +249,13 @@ def forecast_series(
     engine = np.full(len(panel), next(iter(engines)), dtype=object)
     for kind, of in kinds.items():
         engine[of] = asked if asked in judged[kind].index else best(judged[kind]) or engine[of]
-    ahead, one_step = np.full((3, len(panel), horizon), np.nan), []
+    ahead, one_step, factors = np.full((3, len(panel), horizon), np.nan), [], {}
     for name in np.unique(engine.astype(str)):
         rows = np.flatnonzero(engine == name)
         said = engines[name](windowed(panel[rows], window), horizon)
-        ahead[:, rows] = said.expected, said.lower, said.upper
+        factor = widening(tested[(tested["engine"] == name) & (engine[some[tested["series"]]] == name)])
+        low, high = (said.expected + factor * (of - said.expected) for of in (said.lower, said.upper))
+        ahead[:, rows], factors[name] = (said.expected, low, high), factor
         own = backtest(panel[rows], {name: engines[name]}, 1, window)
         one_step.append(own.assign(series=rows[own["series"]]))
-    return Forecasts(engine, Forecast(*ahead), pd.concat(one_step or [tested], ignore_index=True), judged)
+    return Forecasts(engine, Forecast(*ahead), factors, pd.concat(one_step or [tested], ignore_index=True), judged)

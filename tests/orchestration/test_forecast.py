@@ -106,6 +106,7 @@ def test_every_series_is_forecast_by_what_is_best_for_its_kind(database, job):
         assert set(tested) == {"naive", "autoets", "prophet"}
         assert row["engine"] == min(tested, key=tested.get)
         assert row["reason"] == f"best in the backtest, MASE {tested[row['engine']]:.2f}"
+        assert row["forecast"].pop("widened") >= 1
         ahead = pd.DataFrame(row["forecast"])
         assert ahead["week_start"].tolist() == [(LAST + timedelta(weeks=n)).isoformat() for n in range(1, 5)]
         assert (ahead["lower"] <= ahead["expected"]).all()

@@ -15,6 +15,7 @@ from seedtest_assets.models.forecast import (
     judge,
     naive,
     seasonal_naive,
+    widening,
 )
 
 Z_90 = 1.6448536269514722
@@ -115,6 +116,29 @@ def test_an_engine_with_too_few_errors_to_be_judged_by_is_not_compared():
     judged = judge(backtest(noise(20, 11), FAST, 1, 12))  # exponential smoothing needs nine weeks: two origins
     assert set(judged.index) == {"naive"}
     assert judged["n"]["naive"] == 20 * 6
+
+
+def test_limits_are_widened_until_they_hold_what_they_say():
+    def narrow(panel, horizon):
+        said = naive(panel, horizon)
+        return Forecast(said.expected, *(said.expected + (of - said.expected) / 3 for of in (said.lower, said.upper)))
+
+    panel = walks(300, 30)
+    tested = backtest(panel[:, :-1], {"narrow": narrow}, 1, 12)
+    assert judge(tested)["coverage"]["narrow"] < 0.5
+    assert widening(tested) > 2.5
+    said = forecast_series(panel[:, :-1], np.full(300, "all", dtype=object), {"narrow": narrow}, 1, 12)
+    held = (said.ahead.lower[:, 0] <= panel[:, -1]) & (panel[:, -1] <= said.ahead.upper[:, 0])
+    assert held.mean() == pytest.approx(0.90, abs=0.04)
+
+
+def test_limits_are_never_narrowed_and_few_errors_say_nothing():
+    tested = backtest(walks(30, 30), {"naive": naive}, 1, 12)
+    wide = tested.assign(lower=tested["lower"] - 100, upper=tested["upper"] + 100)
+    assert widening(wide) == 1.0
+    assert widening(tested.assign(observed=tested["observed"] + 100).head(9)) == 1.0
+    by_hand = tested.head(19).assign(expected=0.0, lower=-1.0, upper=2.0, observed=-np.arange(1, 20.0))
+    assert widening(by_hand) == 18.0  # rank .9 * 20 = 18 of nineteen
 
 
 def test_naive_intervals_hold_nine_walks_of_ten():
