@@ -63,8 +63,8 @@ def show(name: str, answers: pd.DataFrame) -> None:
             taken.append(said.engine[0])
             after = series.loc[rows.index].iloc[:, end : end + HORIZON].to_numpy(dtype=float)
             scale = np.nanmean(np.abs(np.diff(values[:, -WINDOW:], axis=1)), axis=1, keepdims=True)
-            known = np.isfinite(after) & np.isfinite(said.ahead.expected)
-            error = (np.abs(after - said.ahead.expected) / scale)[known]
+            known = np.isfinite(after) & np.isfinite(said.ahead.expected) & (scale > 0)
+            error = np.abs(after - said.ahead.expected)[known] / np.broadcast_to(scale, after.shape)[known]
             held = ((said.ahead.lower <= after) & (after <= said.ahead.upper))[known]
             published.append(pd.DataFrame({"error": error, "held": held}))
         for engine, row in judge(pd.concat(tested)).iterrows():
