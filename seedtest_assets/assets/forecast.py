@@ -37,7 +37,6 @@ NAMED = 10
 SHOWN = 4
 """Unusual series that the plot shows beside the cohort's."""
 NOT_OVER = "the week is not over: forecasts are made of whole weeks"
-NO_TEST = pd.DataFrame({"engine": [], "series": []})
 
 
 class ForecastConfig(dg.Config):
@@ -314,11 +313,9 @@ def _metadata(found: Found) -> dict[str, dict[str, Any]]:
     judged = pd.concat([found.series, found.students])
     counts = judged.assign(flag=judged["flag"].eq(True), scored=judged["score"].notna())
     flagged = counts.groupby(by_kind)[["scored", "flag"]].sum().rename(columns={"flag": "flagged"}).reset_index()
-    tested = pd.concat([of.reset_index().assign(series=kind) for kind, of in found.said.judged.items()] or [NO_TEST])
-    taken = dict(zip(_group(found.panel), found.said.engine, strict=True))
     told: dict[str, dict[str, Any]] = {
         "prophet_fit_meta": {
-            "backtest": plots.table(tested.assign(taken=tested["series"].map(taken) == tested["engine"])),
+            "backtest": plots.table(_tested(found)),
         },
         "anomalies": {"flagged": plots.table(flagged)},
         "theta_forecast": {"students": len(found.ahead)},
@@ -327,6 +324,16 @@ def _metadata(found: Found) -> dict[str, dict[str, Any]]:
     if courses:
         told["prophet_fit_meta"]["series"] = plots.courses(courses)
     return told
+
+
+def _tested(found: Found) -> pd.DataFrame:
+    """For each kind of series the engine that was taken, how often its own 90 % limits held, and each engine's MASE."""
+    rows = []
+    for kind, engine in dict(zip(_group(found.panel), found.said.engine, strict=True)).items():
+        judged = found.said.judged[kind]
+        held = judged["coverage"].get(engine)
+        rows.append({"series": kind, "taken": engine, "held": held, **judged["mase"].add_prefix("mase ")})
+    return pd.DataFrame(rows)
 
 
 def _courses(found: Found) -> list[plots.Course]:

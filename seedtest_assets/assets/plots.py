@@ -270,7 +270,7 @@ def courses(series: list[Course]) -> dg.MarkdownMetadataValue:
         axes.tick_params(labelsize=7)
     for axes in grid[len(series) :]:
         axes.set_visible(False)
-    figure.supxlabel("weeks from this one; bar: what was expected of it, dotted: the trend changes", fontsize=8)
+    figure.supxlabel("weeks from this one; bar: what was expected of it, dotted: the trend may change", fontsize=8)
     return _image(figure, "Series and forecasts")
 
 

@@ -137,8 +137,8 @@ def segment(
     method: Method,
     k: int | None = None,
     seed: int = 0,
-    references: int = 50,
-    bootstraps: int = 50,
+    references: int = 20,
+    bootstraps: int = 20,
 ) -> Segmentation:
     """Segments of students; the order of the rows does not matter.
 
