@@ -52,16 +52,16 @@ class Prophet:
 
     def __call__(self, panel: Floats, horizon: int) -> Forecast:
         """Forecast a panel; series that cannot be fitted get NaN."""
-        ahead = self.fit(panel, horizon).forecast if len(panel) else pd.DataFrame({"series": []})
         found = np.full((3, len(panel), horizon), np.nan)
-        row = ahead["series"].to_numpy(dtype=int)
-        step = ahead.groupby("series").cumcount().to_numpy()
-        for i, name in enumerate(("yhat", "lower", "upper")):
-            found[i, row, step] = ahead[name].to_numpy(dtype=float) if len(ahead) else []
+        if np.isfinite(panel).any():
+            ahead = self.fit(panel, horizon).forecast
+            row, step = ahead["series"].to_numpy(dtype=int), ahead.groupby("series").cumcount().to_numpy()
+            for i, name in enumerate(("yhat", "lower", "upper")):
+                found[i, row, step] = ahead[name]
         return Forecast(*found)
 
     def fit(self, panel: Floats, horizon: int) -> ProphetFit:
-        """Fit the series of a panel, each named by its position in it."""
+        """Fit the series of a panel, each named by its position in it; at least one has a known week."""
         n_series, n_weeks = panel.shape
         known = np.isfinite(panel).any(axis=1)
         points = pd.DataFrame(
@@ -92,6 +92,7 @@ class Prophet:
             By position: week_start (ISO dates), and slope_change, by how much the weekly slope changes there, in the
             panel's units. Series that could not be fitted are missing.
         """
+        shown = shown[np.isfinite(panel[shown]).any(axis=1)]
         if not len(shown):
             return {}
         found = self.fit(panel[shown], 1)

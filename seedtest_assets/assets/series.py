@@ -23,6 +23,8 @@ COUNTS = ("attempts", "sessions")
 """Metrics that are modelled as log(1 + count): they move by shares, and are never below 0."""
 OVERLAPPING = ("i_t",)
 """Metrics whose neighbouring weeks share answers: shown, but no anomalies are looked for in them."""
+LARGEST = 50.0
+"""Logarithm of a count beyond all counts: a trend that explodes has limits that are numbers."""
 MIN_ANSWERS = 10
 """A topic or a segment has a series if half of its weeks since the first, but for the last, have as many answers."""
 
@@ -53,8 +55,7 @@ class Panel:
 
     def natural(self, modelled: Floats) -> Floats:
         """Values of the modelled scale, shape (series, …), in natural units."""
-        counts = np.expm1(modelled, out=modelled.copy(), where=self.is_count)
-        return np.where(self.is_count, np.maximum(counts, 0), counts)
+        return np.expm1(np.clip(modelled, 0, LARGEST), out=modelled.copy(), where=self.is_count)
 
 
 @dataclass(frozen=True)

@@ -271,6 +271,14 @@ def test_two_weeks_are_too_few_and_nothing_fails(database, job, quick):
     assert not len(read(database, tables.theta_forecast))
 
 
+def test_prophet_takes_part_from_the_first_weeks_on(database, job):
+    result = job(WEEKS[4])
+    assert result.success, why(result)
+    assert checked(result)["prophet_fit_meta", "engines_tested"].passed
+    fits = by_series(database, tables.prophet_fit_meta)
+    assert "prophet" in fits.loc[("cohort", "all", "attempts"), "backtest"]
+
+
 def test_a_running_week_has_no_forecast(database, job, quick, clock):
     clock(datetime(2026, 3, 26, 12, tzinfo=UTC))
     result = job(LAST)
