@@ -175,7 +175,7 @@ def _find(
         changes,
         [monday.isoformat() for monday in off],
         instead,
-        _series_anomalies(panel, said),
+        series_anomalies(panel, said),
         _student_anomalies(students),
         _student_forecasts(students),
     )
@@ -259,7 +259,7 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _series_anomalies(panel: Panel, said: Forecasts) -> pd.DataFrame:
+def series_anomalies(panel: Panel, said: Forecasts) -> pd.DataFrame:
     """Rows of anomalies: of the series whose weeks do not overlap and that have a value in the last one."""
     series, origin = (said.one_step[name].to_numpy(dtype=np.int64) for name in ("series", "origin"))
     expected = np.full((len(panel.key), ORIGINS), np.nan)
