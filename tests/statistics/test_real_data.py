@@ -88,6 +88,8 @@ def test_real_answers_fill_every_table_and_ability_agrees_with_accuracy(
     monkeypatch.setenv("MIRT_LOOKBACK_DAYS", str(lookback_days))
     monkeypatch.setenv("MIRT_ANCHOR_MIN_RESPONSES", "50")  # 114 students: few topics have a hundred first answers
     monkeypatch.setenv("MIRT_ANCHOR_MIN", "5")
+    if item_column is None:
+        monkeypatch.setenv("FORECAST_ENGINE", "statsforecast")  # prophet takes its time: on algebra_2005
     file = str(shared_data / name / "attempts.parquet")
     seedtest("import", file, *(["--item-column", item_column] if item_column else []))
     seedtest("run", "--from", first, "--to", last)
