@@ -111,6 +111,11 @@ def local_date(instant: sa.ColumnElement[Any], week: Week) -> sa.ColumnElement[A
     return sa.cast(sa.func.timezone(week.timezone, instant), sa.Date)
 
 
+def local_monday(instant: sa.ColumnElement[Any], week: Week) -> sa.ColumnElement[Any]:
+    """The Monday of the ISO week that an instant falls in, in the same zone."""
+    return sa.cast(sa.func.date_trunc("week", local_date(instant, week)), sa.Date)
+
+
 @dataclass(frozen=True)
 class Bank:
     """A published calibration.

@@ -7,7 +7,7 @@ import pandas as pd
 import sqlalchemy as sa
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import bank_items, local_date, newest_bank
+from seedtest_assets.assets.common import bank_items, local_monday, newest_bank
 from seedtest_assets.calendar import WEEK, Week
 from seedtest_assets.models.topic_scores import topic_scores
 from seedtest_assets.resources.database import Database
@@ -37,11 +37,10 @@ def read_scores(database: Database, week: Week, lookback: int) -> OwnWeeks:
 
 def _answers(database: Database, week: Week, lookback: int) -> sa.Select[*tuple[Any, ...]]:
     a = database.attempt.c
-    day = local_date(a.completed_at, week)
     return sa.select(
         a.student_id.label("user_id"),
         sa.func.coalesce(a.topic_id, tables.NO_TOPIC).label("topic_id"),
-        sa.cast(sa.func.date_trunc("week", day), sa.Date).label("monday"),
+        local_monday(a.completed_at, week).label("monday"),
         a.item_id,
         a.correct,
     ).where(

@@ -122,6 +122,14 @@ def segments(context: AssetExecutionContext, database: Database) -> Iterator[Any
     yield _stable_check(found)
 
 
+def newest_members(week: Week, *, earlier: bool = False) -> sa.Select[*tuple[Any, ...]]:
+    """Rows of user_segment of the newest segmentation of this week or before it (strictly before with `earlier`)."""
+    user = tables.user_segment
+    until = user.c.week_start < week.start if earlier else user.c.week_start <= week.start
+    newest = sa.select(sa.func.max(user.c.week_start)).where(until).scalar_subquery()
+    return sa.select(user).where(user.c.week_start == newest)
+
+
 def _metrics(week: Week, lookback: int) -> sa.Select[*tuple[Any, ...]]:
     """Weekly metrics of whole weeks, with each week's accuracy and response time."""
     m, f = tables.weekly_metrics.c, tables.features_topic_daily.c
@@ -157,9 +165,8 @@ def _metrics(week: Week, lookback: int) -> sa.Select[*tuple[Any, ...]]:
 
 
 def _earlier(database: Database, week: Week) -> Earlier:
-    meta, user = tables.segment_meta.c, tables.user_segment.c
-    newest = sa.select(sa.func.max(meta.week_start)).where(meta.week_start < week.start).scalar_subquery()
-    members = database.frame(sa.select(user.user_id, user.segment).where(user.week_start == newest))
+    meta, before = tables.segment_meta.c, newest_members(week, earlier=True).subquery().c
+    members = database.frame(sa.select(before.user_id, before.segment))
     named = database.rows(
         sa.select(meta.model, meta.labels)
         .where(meta.week_start < week.start, meta.k > 1)

@@ -9,8 +9,9 @@ import pandas as pd
 import sqlalchemy as sa
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import local_date
+from seedtest_assets.assets.common import local_monday
 from seedtest_assets.assets.scores import OwnWeeks
+from seedtest_assets.assets.segments import newest_members
 from seedtest_assets.calendar import WEEK, Week, local_midnight
 from seedtest_assets.models.anomaly_level import row_medians
 from seedtest_assets.models.engagement import SESSION_GAP_SECONDS
@@ -102,7 +103,7 @@ def student_weeks(database: Database, week: Week, lookback: int) -> pd.DataFrame
     answers = (
         sa.select(
             a.student_id,
-            _monday(a.completed_at, week).label("week_start"),
+            local_monday(a.completed_at, week).label("week_start"),
             a.correct,
             a.session_id,
             (a.session_id.is_(None) & ~sa.func.coalesce(follows, sa.false())).label("begins"),
@@ -205,10 +206,6 @@ def _with_idle_weeks(counts: Floats) -> Floats:
     return np.where(begun, np.nan_to_num(counts), np.nan)
 
 
-def _monday(instant: sa.ColumnElement[Any], week: Week) -> sa.ColumnElement[Any]:
-    return sa.cast(sa.func.date_trunc("week", local_date(instant, week)), sa.Date)
-
-
 def _improvement(weeks: list[date]) -> sa.Select[*tuple[Any, ...]]:
     m = tables.weekly_metrics.c
     return sa.select(m.user_id, m.week_start, m.i_t.label("value")).where(
@@ -217,17 +214,16 @@ def _improvement(weeks: list[date]) -> sa.Select[*tuple[Any, ...]]:
 
 
 def _segments(week: Week) -> sa.Select[*tuple[Any, ...]]:
-    """Members of the segments of the newest segmentation of this week or before, if it has found any."""
-    s = tables.user_segment.c
-    newest = sa.select(sa.func.max(s.week_start)).where(s.week_start <= week.start).scalar_subquery()
+    """Members of the newest segments, if any were found."""
+    s = newest_members(week).subquery().c
     return sa.select(s.user_id, sa.literal("segment").label("scope"), s.segment.label("scope_id")).where(
-        s.week_start == newest, s.segment != tables.UNSEGMENTED
+        s.segment != tables.UNSEGMENTED
     )
 
 
 def _topic_weeks(database: Database, week: Week, lookback: int) -> sa.Select[*tuple[Any, ...]]:
     a = database.attempt.c
-    monday = _monday(a.completed_at, week)
+    monday = local_monday(a.completed_at, week)
     return (
         sa.select(
             a.topic_id.label("scope_id"),

@@ -10,6 +10,7 @@ from dagster import AssetExecutionContext
 from seedtest_assets import tables
 from seedtest_assets.assets.common import FRESH_DAILY, OWNERS, column_schema, local_date, single_run, weeks, window
 from seedtest_assets.assets.records import among, days_off
+from seedtest_assets.assets.segments import newest_members
 from seedtest_assets.assets.weekly_metrics import weekly_metrics
 from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES
@@ -75,7 +76,7 @@ def _joined(database: Database, week: Week, users: Sequence[str] | None) -> sa.S
     )
     student = sa.func.coalesce(m.c.user_id, s.c.user_id)
     slope, goal = _slopes(week), _overall_goals(week)
-    unusual, forecast, segment = _anomalies(week), _forecasts(week), _segments(week)
+    unusual, forecast, segment = _anomalies(week), _forecasts(week), newest_members(week).subquery("segment")
     half_width = INTERVAL_90 * m.c.i_t_se
     provenance = sa.func.jsonb_strip_nulls(
         sa.func.jsonb_build_object(
@@ -224,13 +225,6 @@ def _anomalies(week: Week) -> sa.Subquery:
 
 def _forecasts(week: Week) -> sa.Subquery:
     return sa.select(tables.theta_forecast).where(window(tables.theta_forecast, week)).subquery("forecast")
-
-
-def _segments(week: Week) -> sa.Subquery:
-    """Of the newest segmentation of this week or before."""
-    segment = tables.user_segment
-    newest = sa.select(sa.func.max(segment.c.week_start)).where(segment.c.week_start <= week.start).scalar_subquery()
-    return sa.select(segment).where(segment.c.week_start == newest).subquery("segment")
 
 
 def _churn_state(database: Database, week: Week, m: sa.Subquery, s: sa.Subquery) -> sa.ColumnElement[Any]:

@@ -15,15 +15,17 @@ TIMEZONE = settings().seedtest_timezone
 @dg.schedule(job=metrics_job, cron_schedule="30 2 * * *", execution_timezone=TIMEZONE)
 def nightly_metrics(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Every night for the week that contains yesterday, so that Monday's run still gives Sunday to its week."""
-    key = week_of_yesterday(context.scheduled_execution_time, TIMEZONE).isoformat()
-    return dg.RunRequest(partition_key=key)
+    return _for_week_of_yesterday(context)
 
 
 @dg.schedule(job=segments_job, cron_schedule="0 7 1,15 * *", execution_timezone=TIMEZONE)
 def twice_monthly_segments(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """On the 1st and the 15th for the week that contains yesterday, after the night has given it its metrics."""
-    key = week_of_yesterday(context.scheduled_execution_time, TIMEZONE).isoformat()
-    return dg.RunRequest(partition_key=key)
+    return _for_week_of_yesterday(context)
+
+
+def _for_week_of_yesterday(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    return dg.RunRequest(partition_key=week_of_yesterday(context.scheduled_execution_time, TIMEZONE).isoformat())
 
 
 nightly_intake = dg.ScheduleDefinition(
