@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -23,6 +24,7 @@ from seedtest_assets.local.services import ServiceError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from seedtest_assets.assets.reports import ReportConfig
     from seedtest_assets.automation.weekly_runs import OpConfig
     from seedtest_assets.intake.writer import Count
     from seedtest_assets.models.landmarks import Calendar
@@ -54,6 +56,8 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed gives the same cohort.")] = 1,
 ) -> None:
     """Simulate a cohort, compute all its weeks, and show what came out beside the truth."""
+    from seedtest_assets.assets.reports import ReportConfig
+    from seedtest_assets.calendar import monday
     from seedtest_assets.local import demo as cohort
     from seedtest_assets.resources.database import Database
     from seedtest_assets.simulate import CohortSpec
@@ -68,9 +72,13 @@ def demo(
                 cohort.forget_attempts(Database())
             _import(progress, cohort.folder() / "attempts.parquet", source=cohort.SOURCE)
             cohort.set_goals(Database(), spec)
+            cohort.set_profiles(Database(), spec)
             _run(progress, spec.start, spec.end, resume=kept, asked=cohort.asked(spec))
         _show(spec.end)
         console.print(cohort.recovery_of_truth(Database(), spec))
+        _make_reports(monday(spec.end), ReportConfig(), again=False)
+        for line in _addresses(monday(spec.end)):
+            console.print(line, soft_wrap=True)
     console.print(
         "\nThe Dagster UI on these weeks: [bold]./run up[/bold]. "
         "Your own data: [bold]./run seedtest import FILE[/bold]."
@@ -164,6 +172,32 @@ def show(
         if span is None:
             _give_up("There is nothing to show yet: `seedtest demo`, or `seedtest import FILE` and `seedtest run`.")
         _show(day.date() if day else span[1])
+
+
+@app.command()
+def report(
+    user: Annotated[UUID | None, typer.Option(help="Only this student's, by key.")] = None,
+    week: Annotated[
+        datetime | None, typer.Option(formats=DAY, help="A day of the week; default: the last one that is over.")
+    ] = None,
+    again: Annotated[bool, typer.Option(help="Render what has not changed, too.")] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the report in the browser.")] = False,
+) -> None:
+    """Make the weekly reports of what the tables know, the students' and the teacher's, and say where they are.
+
+    Nothing is computed anew; what has not changed since the last time is not rendered again.
+    """
+    from seedtest_assets.assets.reports import ReportConfig
+    from seedtest_assets.calendar import monday
+
+    monday_ = monday(week.date() if week else last_sunday())
+    with _machine(services=False):
+        _make_reports(monday_, ReportConfig(user_ids=[str(user)] if user else []), again=again)
+        found = _addresses(monday_, user=user)
+    for line in found:
+        console.print(line, soft_wrap=True)
+    if open_ and found:
+        typer.launch(found[0].split()[-1])
 
 
 @evaluate_app.command("irt")
@@ -499,6 +533,53 @@ def _run(
     except ValueError as error:
         progress.stop()
         _give_up(str(error))
+
+
+def _make_reports(week_start: date, config: "ReportConfig", *, again: bool) -> None:
+    """Make the students' reports that are asked for, and with everybody's the teacher's."""
+    from seedtest_assets.assets.cohort_report import make_cohort_report
+    from seedtest_assets.assets.reports import Batch, make_reports, students_of
+    from seedtest_assets.calendar import Week
+    from seedtest_assets.resources.artifact_store import ArtifactStore
+    from seedtest_assets.resources.database import Database
+
+    database, store, week = Database(), ArtifactStore(), Week.of(week_start)
+    users = students_of(database, week, config)
+    with _progress() as progress:
+        task = progress.add_task("making reports", total=len(users))
+
+        def tell(batch: Batch) -> None:
+            progress.update(task, completed=batch.done)
+
+        batch = make_reports(database, store, week, users, again=again, progress=tell)
+        if not config.user_ids:
+            make_cohort_report(database, store, week, again=again)
+    console.print(f"reports: {batch.made} made, {batch.unchanged} unchanged, {batch.failed} failed; {store.check()}")
+    if batch.failed:
+        console.print("analytics.report_failure says why those failed.", style="red")
+
+
+def _addresses(week_start: date, *, user: UUID | None = None) -> list[str]:
+    """Where a student's reports are; without one, the teacher's, and those of a few students in each language."""
+    import sqlalchemy as sa
+
+    from seedtest_assets import tables
+    from seedtest_assets.resources.artifact_store import ArtifactStore
+    from seedtest_assets.resources.database import Database
+
+    database, store = Database(), ArtifactStore()
+    artifact, cohort = tables.report_artifact.c, tables.cohort_report_artifact.c
+    of_student = sa.select(artifact.storage_key, artifact.format).where(artifact.week_start == week_start)
+    if user is not None:
+        rows = database.rows(of_student.where(artifact.user_id == user).order_by(artifact.format))
+        return [f"{row.format}: {store.link(row.storage_key)}" for row in rows]
+    teachers = sa.select(cohort.storage_key, cohort.format).where(cohort.week_start == week_start)
+    rows = database.rows(teachers.order_by(cohort.format))
+    some = database.rows(
+        of_student.where(artifact.format == "html").distinct(artifact.lang).order_by(artifact.lang, artifact.user_id)
+    )
+    lines = [f"teacher, {row.format}: {store.link(row.storage_key)}" for row in rows]
+    return lines + [f"a student: {store.link(row.storage_key)}" for row in some]
 
 
 def _show(day: date) -> None:

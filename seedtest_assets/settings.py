@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, HttpUrl, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 QUALIFIED_NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}$")
 
@@ -160,6 +160,41 @@ class Settings(BaseSettings):
         default="auto", description="Number of segments; auto: by the gap statistic, and only if they are stable."
     )
 
+    report_lang: Literal["en", "ko"] = Field(
+        default="en", description="Language of a report whose student's profile names none, and of the cohort's."
+    )
+    report_format: Annotated[tuple[Literal["html", "pdf"], ...], NoDecode] = Field(
+        default=("html", "pdf"), description="Formats of a report, separated by commas: html,pdf."
+    )
+    report_renderer: Literal["auto", "quarto", "bundled"] = Field(
+        default="auto",
+        description="What renders reports: the Quarto CLI, pandoc and Typst of this installation (bundled), or Quarto "
+        "where it is on PATH.",
+    )
+    report_fonts: Path = Field(
+        default=Path("/usr/share/fonts/opentype/noto"),
+        description="Folder with Noto Sans CJK, which PDFs and charts carry (Debian: fonts-noto-cjk).",
+    )
+    report_workers: int = Field(
+        default=0, ge=0, le=64, description="Processes that render reports; 0 = as many as there are processors."
+    )
+    report_folder: Path | None = Field(
+        default=None, description="Folder that reports are kept in where there is no S3_BUCKET."
+    )
+    report_link_seconds: int = Field(
+        default=604_800, ge=1, le=604_800, description="How long a link to a report in S3 works: at most a week."
+    )
+    s3_bucket: str | None = Field(default=None, description="Bucket that reports are kept in; none: REPORT_FOLDER.")
+    s3_prefix: str = Field(default="", description="Put before every key in the bucket.")
+    s3_sse: Literal["none", "AES256", "aws:kms"] = Field(
+        default="none", description="Encryption at rest that is asked for: none, by S3's key, or by a KMS key."
+    )
+    s3_kms_key_id: str | None = Field(default=None, description="The KMS key; none: the account's own for S3.")
+    aws_region: str | None = Field(default=None, description="Region of the bucket.")
+    aws_endpoint_url_s3: HttpUrl | None = Field(
+        default=None, description="Address of an S3 server other than Amazon's: SeaweedFS, MinIO, …"
+    )
+
     r_irt_base_url: str | None = Field(default=None, description="Base URL of the IRT service.")
     r_irt_internal_token: SecretStr | None = Field(default=None, description="Bearer token of the IRT service.")
     r_irt_timeout_secs: float = Field(
@@ -212,6 +247,13 @@ class Settings(BaseSettings):
         if days not in {7, 14, 28}:
             raise ValueError(f"{days} is no horizon of the churn model; choose 7, 14 or 28")
         return days
+
+    @field_validator("report_format", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, formats: object) -> object:
+        if not isinstance(formats, str):
+            return formats
+        return tuple(dict.fromkeys(part.strip() for part in formats.split(",")))
 
     @field_validator("seedtest_attempt_relation")
     @classmethod

@@ -100,6 +100,23 @@ def _dagster_run() -> tuple[sa.Column[Any], sa.Column[Any]]:
     )
 
 
+def _report() -> tuple[sa.Column[Any], ...]:
+    return (
+        sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week"),
+        sa.Column("format", sa.Text(), primary_key=True, comment="html or pdf"),
+        _required("url", sa.Text(), "s3:// or file:// address; no public link, those are presigned when asked for"),
+        _required("storage_key", sa.Text(), "key in the object store"),
+        _required("sha256", sa.Text(), "of the file, hexadecimal"),
+        _count("bytes", "length of the file"),
+        _required("lang", sa.Text(), "en or ko"),
+        _required("renderer", sa.Text(), "what rendered it, with versions"),
+        _required("template_version", sa.Text(), "digest of document, words, style and code that worded it"),
+        _required("input_hash", sa.Text(), "digest of all that it was made of: facts, template and renderer"),
+        _required("generated_at", _instant(), "when it was rendered"),
+        *_origin(),
+    )
+
+
 def _as_of() -> sa.Column[Any]:
     return _required("as_of", _instant(), "facts before this instant were used, none after")
 
@@ -185,6 +202,21 @@ student_attribute = sa.Table(
     _required("value", sa.Text(), "the group the student belongs to"),
     schema="intake",
     comment="Groups for DIF and fairness checks only; never a covariate of a model.",
+)
+
+student_profile = sa.Table(
+    "student_profile",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="attempt.student_id"),
+    _optional(
+        "display_name",
+        sa.Text(),
+        "how reports name the student, the student's own and the teacher's; it is printed nowhere else",
+    ),
+    _optional("report_lang", sa.Text(), "language of the student's report, en or ko; NULL = REPORT_LANG"),
+    sa.CheckConstraint("report_lang in ('en', 'ko')", name="report_lang"),
+    schema="intake",
+    comment="How a student wants to be addressed. Optional, and all of it personal.",
 )
 
 holiday = sa.Table(
@@ -685,6 +717,34 @@ weekly_kpi = sa.Table(
     *_origin(),
     schema="analytics",
     comment="One row per student and week: what all models said.",
+)
+
+report_artifact = sa.Table(
+    "report_artifact",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
+    *_report(),
+    schema="analytics",
+    comment="Each student's weekly report, where it is kept, and what it was made of.",
+)
+
+cohort_report_artifact = sa.Table(
+    "cohort_report_artifact",
+    metadata,
+    *_report(),
+    schema="analytics",
+    comment="The teacher's report on a week.",
+)
+
+report_failure = sa.Table(
+    "report_failure",
+    metadata,
+    sa.Column("user_id", UUID(), primary_key=True, comment="the student who has no report, or an older one"),
+    sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week"),
+    _required("reason", sa.Text(), "what went wrong, without a word of the report"),
+    *_origin(),
+    schema="analytics",
+    comment="Reports that could not be made. A row goes once the report is there.",
 )
 
 # The application's own table, read in place; not ours to migrate.

@@ -1,14 +1,14 @@
-"""The models of whole weeks, once the night has given a closed week its last numbers."""
+"""A closed week after the night that gave it its last numbers: models of whole weeks, and then its reports."""
 
 from datetime import date
 
 import dagster as dg
 
-from seedtest_assets.automation.jobs import metrics_job, weekly_models_job
+from seedtest_assets.automation.jobs import metrics_job, reports_job, weekly_models_job
 from seedtest_assets.automation.schedules import nightly_metrics
 from seedtest_assets.calendar import Week
 
-SCHEDULE = "dagster/schedule_name"
+SCHEDULE, SENSOR = "dagster/schedule_name", "dagster/sensor_name"
 
 
 @dg.run_status_sensor(
@@ -27,3 +27,14 @@ def closed_week(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipRe
     if week.as_of_day < week.end:
         return dg.SkipReason(f"the week of {week.start} is not over")
     return dg.RunRequest(run_key=run.run_id, partition_key=week.key)
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS, monitored_jobs=[weekly_models_job], request_job=reports_job
+)
+def modelled_week(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    """After the models that `closed_week` asked for, requests the week's reports: last, after all that they print."""
+    run = context.dagster_run
+    if run.tags.get(SENSOR) != closed_week.name:
+        return dg.SkipReason("not a run of the closed week's sensor")
+    return dg.RunRequest(run_key=run.run_id, partition_key=context.partition_key)

@@ -50,6 +50,13 @@ week_job = dg.define_asset_job(
     description="All of a closed week, in one run: for weeks that are computed afterwards.",
 )
 
+reports_job = dg.define_asset_job(
+    "reports_job",
+    selection=dg.AssetSelection.groups("reports"),
+    description="Once a closed week has its trends, goals, forecasts and KPI: every student's report, and the "
+    "teacher's. For weeks that are computed afterwards it is run when their reports are wanted.",
+)
+
 freshness_job = dg.define_asset_job(
     "freshness_job",
     selection=dg.AssetSelection.checks(*LATEST),

@@ -6,6 +6,7 @@ Schedules start switched off: an operator, or the deployment, turns them on per 
 import dagster as dg
 
 from seedtest_assets.automation.jobs import freshness_job, intake_job, metrics_job, segments_job
+from seedtest_assets.automation.kept_reports import reconcile_reports
 from seedtest_assets.calendar import week_of_yesterday
 from seedtest_assets.settings import settings
 
@@ -44,4 +45,12 @@ daily_freshness = dg.ScheduleDefinition(
     description="Warns when the latest closed week has no rows.",
 )
 
-SCHEDULES = [nightly_intake, nightly_metrics, twice_monthly_segments, daily_freshness]
+weekly_reconciliation = dg.ScheduleDefinition(
+    name="weekly_reconciliation",
+    job=reconcile_reports,
+    cron_schedule="0 5 * * 0",
+    execution_timezone=TIMEZONE,
+    description="On Sundays: orphans among the reports are collected.",
+)
+
+SCHEDULES = [nightly_intake, nightly_metrics, twice_monthly_segments, daily_freshness, weekly_reconciliation]

@@ -67,6 +67,20 @@ def set_goals(database: Database, spec: CohortSpec) -> None:
     database.replace(Rows(goal, rows, goal.c.user_id.in_(students)), week_start=monday(spec.start))
 
 
+def set_profiles(database: Database, spec: CohortSpec) -> None:
+    """Names and languages for the reports: every second student reads Korean, the rest read English."""
+    answer, profile = tables.attempt.c, tables.student_profile
+    students = sa.select(answer.student_id).where(answer.source == SOURCE)
+    keys = database.frame(sa.select(answer.student_id.label("user_id")).where(answer.source == SOURCE).distinct())
+    keys = keys.assign(user_id=keys["user_id"].astype(str)).sort_values("user_id", ignore_index=True)
+    korean = keys.index % 2 == 1
+    named = keys.assign(
+        display_name=[f"{'학생' if ko else 'Student'} {number}" for number, ko in enumerate(korean, 1)],
+        report_lang=np.where(korean, "ko", "en"),
+    )
+    database.replace(Rows(profile, named, profile.c.user_id.in_(students)), week_start=monday(spec.start))
+
+
 def asked(spec: CohortSpec) -> dict[date, OpConfig]:
     """What is asked of each week: all of the last one, the cheap forecasts of the others.
 

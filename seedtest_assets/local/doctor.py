@@ -14,14 +14,18 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from seedtest_assets.failures import PermanentFailure, TransientFailure
 from seedtest_assets.local.home import CHECKOUT, home, installation
 from seedtest_assets.local.machine import Machine
 from seedtest_assets.local.processes import port_is_free
 from seedtest_assets.local.services import COMPILED, MODELS, SERVICES, is_ready
 from seedtest_assets.local.webserver import PORTS, Webserver
+from seedtest_assets.resources.artifact_store import ArtifactStore
+from seedtest_assets.resources.report_renderer import renderer
+from seedtest_assets.settings import settings
 
 NEEDED_BYTES = 2 * 1024**3
-RUNTIME_PACKAGES = ("r_plumber/apt-packages.txt",)
+RUNTIME_PACKAGES = ("r_plumber/apt-packages.txt", "quarto_reports/apt-packages.txt")
 TEST_PACKAGES = ("r_plumber/apt-packages-test.txt", "tests/apt-packages.txt")
 
 
@@ -52,6 +56,7 @@ def checks() -> Iterator[Check]:
     yield _bayesian_models()
     yield from _database(machine)
     yield from _services(machine)
+    yield from _reports()
     url = Webserver(machine.folder).url()
     port = next(filter(port_is_free, PORTS))
     yield Check("webserver", True if url else None, url or f"not running; port {port} is free for it", "./run up")
@@ -116,6 +121,21 @@ def _database(machine: Machine) -> Iterator[Check]:
     yield Check("database", True, shown)
     head = set(ScriptDirectory.from_config(Config(CHECKOUT / "alembic.ini")).get_heads())
     yield Check("migrations", at == head, ", ".join(sorted(at)) or "none yet", "./run seedtest migrate")
+
+
+def _reports() -> Iterator[Check]:
+    try:
+        using = renderer()
+        yield Check("reports", True, f"by {using.name}: {using.version}")
+    except PermanentFailure as failure:
+        yield Check("reports", False, "cannot be rendered", str(failure.description))
+    if not settings().s3_bucket and not settings().report_folder:
+        yield Check("object store", None, f"the folder {home() / 'reports'}; S3_BUCKET names a bucket")
+        return
+    try:
+        yield Check("object store", True, ArtifactStore().check())
+    except (PermanentFailure, TransientFailure) as failure:
+        yield Check("object store", False, str(failure), "mend or unset S3_BUCKET")
 
 
 def _services(machine: Machine) -> Iterator[Check]:

@@ -26,6 +26,7 @@ VARIABLES = (
     "DATABASE_URL",
     "DAGSTER_DATABASE_URL",
     "DAGSTER_HOME",
+    "REPORT_FOLDER",
     *(service.base_url for service in SERVICES),
     *(service.token for service in SERVICES),
 )
@@ -38,7 +39,8 @@ def local_machine(*, services: bool = True) -> Iterator[dict[str, str]]:
 
     DATABASE_URL unset: embedded PostgreSQL. DAGSTER_DATABASE_URL unset: the database `dagster` of the
     same server as DATABASE_URL; on a server of your own it must exist. R_<NAME>_BASE_URL unset: that R
-    service. DAGSTER_HOME unset: `dagster/` in the home, configured by deploy/dagster.yaml.
+    service. DAGSTER_HOME unset: `dagster/` in the home, configured by deploy/dagster.yaml. S3_BUCKET and
+    REPORT_FOLDER unset: reports are kept in `reports/` in the home.
 
     The last user to leave stops what was started, unless `seedtest services start` asked to keep it.
     SIGTERM and a closed terminal end the block as Ctrl-C does.
@@ -95,7 +97,7 @@ class Machine:
     def start(self, *, services: bool = True) -> dict[str, str]:
         """Start what the environment does not give; returns the variables that make it complete."""
         with self._starting():
-            variables = self._databases() | self._dagster_home()
+            variables = self._databases() | self._dagster_home() | self._reports()
             if services:
                 not_given = tuple(service for service in SERVICES if not os.environ.get(service.base_url))
                 variables |= self.services.start(not_given)
@@ -140,6 +142,10 @@ class Machine:
             shutil.copyfile(CHECKOUT / "deploy" / "dagster.yaml", folder / "dagster.yaml")
             variables["DAGSTER_HOME"] = str(folder)
         return variables
+
+    def _reports(self) -> dict[str, str]:
+        given = os.environ.get("S3_BUCKET") or os.environ.get("REPORT_FOLDER")
+        return {} if given else {"REPORT_FOLDER": str(self.folder / "reports")}
 
     @contextmanager
     def _starting(self) -> Iterator[None]:

@@ -154,6 +154,21 @@ class Database(dg.ConfigurableResource[None]):
         with self.transaction() as connection:
             return connection.execute(query).all()
 
+    @contextmanager
+    def alone(self, work: str, week_start: date) -> Iterator[None]:
+        """Do long work on a week that nobody else does at the same time: whoever comes second waits for the first.
+
+        The lock is that of a transaction that does nothing else, so that it ends with the process, and works through
+        a pooler of transactions. It takes one of the pool's two connections.
+
+        Args:
+            work: its name, other than any table's.
+            week_start: the week.
+        """
+        with self.transaction() as connection:
+            connection.execute(sa.select(_advisory_lock(work, week_start)))
+            yield
+
     def replace(self, *windows: Rows, week_start: date) -> dict[str, int]:
         """Put new content into the windows of one or several tables, all in one transaction.
 
@@ -170,8 +185,7 @@ class Database(dg.ConfigurableResource[None]):
         written = {}
         with self.transaction() as connection:
             for window in sorted(windows, key=lambda w: w.table.name):  # one order: no deadlock
-                lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(window.table.fullname), week_start.toordinal())
-                connection.execute(sa.select(lock))
+                connection.execute(sa.select(_advisory_lock(window.table.fullname, week_start)))
             for window in reversed(windows):
                 connection.execute(sa.delete(window.table).where(window.where))
             for window in windows:
@@ -183,6 +197,10 @@ class Database(dg.ConfigurableResource[None]):
             return copy_in(connection, window.table, window.rows)
         names = [column.name for column in window.rows.selected_columns]
         return connection.execute(window.table.insert().from_select(names, window.rows)).rowcount
+
+
+def _advisory_lock(name: str, week_start: date) -> sa.ColumnElement[Any]:
+    return sa.func.pg_advisory_xact_lock(sa.func.hashtext(name), week_start.toordinal())
 
 
 def _copy_out(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> pa.Table:
