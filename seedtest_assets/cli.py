@@ -540,11 +540,17 @@ def _make_reports(week_start: date, config: "ReportConfig", *, again: bool) -> N
     from seedtest_assets.assets.cohort_report import make_cohort_report
     from seedtest_assets.assets.reports import Batch, make_reports, students_of
     from seedtest_assets.calendar import Week
+    from seedtest_assets.failures import PermanentFailure
     from seedtest_assets.resources.artifact_store import ArtifactStore
     from seedtest_assets.resources.database import Database
 
     database, store, week = Database(), ArtifactStore(), Week.of(week_start)
     users = students_of(database, week, config)
+    if not users:
+        raise PermanentFailure(
+            f"No student has a row in weekly_kpi for the week of {week_start}. `seedtest run` computes weeks; "
+            "--week names another."
+        )
     with _progress() as progress:
         task = progress.add_task("making reports", total=len(users))
 

@@ -130,7 +130,7 @@ def _reports() -> Iterator[Check]:
     except PermanentFailure as failure:
         yield Check("reports", False, "cannot be rendered", str(failure.description))
     if not settings().s3_bucket and not settings().report_folder:
-        yield Check("object store", None, f"the folder {home() / 'reports'}; S3_BUCKET names a bucket")
+        yield Check("object store", None, f"the folder {home() / 'objects'}; S3_BUCKET names a bucket")
         return
     try:
         yield Check("object store", True, ArtifactStore().check())

@@ -3,7 +3,7 @@
     venv/       the virtual environment           postgres/   embedded PostgreSQL: data, log, passwords
     services/   R services: process, token, log   dagster/    DAGSTER_HOME
     log/        what was installed and served     installed   of what the virtual environment was made
-    reports/    reports, where there is no S3_BUCKET
+    objects/    reports, where there is no S3_BUCKET
 
 `run` asks this file, with the standard library alone, before anything is installed.
 """

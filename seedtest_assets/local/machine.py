@@ -40,7 +40,7 @@ def local_machine(*, services: bool = True) -> Iterator[dict[str, str]]:
     DATABASE_URL unset: embedded PostgreSQL. DAGSTER_DATABASE_URL unset: the database `dagster` of the
     same server as DATABASE_URL; on a server of your own it must exist. R_<NAME>_BASE_URL unset: that R
     service. DAGSTER_HOME unset: `dagster/` in the home, configured by deploy/dagster.yaml. S3_BUCKET and
-    REPORT_FOLDER unset: reports are kept in `reports/` in the home.
+    REPORT_FOLDER unset: reports are kept in `objects/` in the home.
 
     The last user to leave stops what was started, unless `seedtest services start` asked to keep it.
     SIGTERM and a closed terminal end the block as Ctrl-C does.
@@ -145,7 +145,7 @@ class Machine:
 
     def _reports(self) -> dict[str, str]:
         given = os.environ.get("S3_BUCKET") or os.environ.get("REPORT_FOLDER")
-        return {} if given else {"REPORT_FOLDER": str(self.folder / "reports")}
+        return {} if given else {"REPORT_FOLDER": str(self.folder / "objects")}
 
     @contextmanager
     def _starting(self) -> Iterator[None]:

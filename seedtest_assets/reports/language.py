@@ -22,6 +22,7 @@ LONGEST = 60
 PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 MONTH_DAY: dict[Lang, str] = {"en": "d MMM", "ko": "M월 d일"}
 WEEKDAY: dict[Lang, str] = {"en": "EEE d MMM", "ko": "M월 d일(E)"}
+WEEK: dict[Lang, tuple[str, str]] = {"en": ("EEE d MMM", "EEE d MMM y"), "ko": ("y년 M월 d일(E)", "M월 d일(E)")}
 FULL: dict[Lang, str] = {"en": "d MMMM y", "ko": "y년 M월 d일"}
 
 
@@ -86,8 +87,11 @@ class Language:
 
     def week(self, monday: dt.date) -> str:
         """The days of a week, with the year."""
-        sunday = monday + dt.timedelta(days=6)
-        return f"{self.weekday(monday)} – {self.weekday(sunday)}, {sunday:%Y}"
+        first, last = (
+            format_date(day, form, locale=self.lang)
+            for day, form in zip((monday, monday + dt.timedelta(days=6)), WEEK[self.lang], strict=True)
+        )
+        return f"{first} – {last}"
 
     def interval(self, estimate: Estimate, digits: int = 2) -> str:
         """The limits of a number, or a dash where there are none."""

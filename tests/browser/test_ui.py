@@ -41,7 +41,7 @@ def finished(instance, run_id):
 
 
 def test_the_lineage_leads_from_attempt_to_weekly_kpi(ui, page):
-    page.set_viewport_size({"width": 3200, "height": 4000})  # what lies outside is not drawn
+    page.set_viewport_size({"width": 3200, "height": 6000})  # what lies outside is not drawn
     groups = ("intake", "irt", "features", "metrics", "kpi")
     page.goto(f"{ui.url}/asset-groups?expanded={','.join(f'global@global:{group}' for group in groups)}")
     fit = ["mirt_fit_meta", "mirt_item_params", "mirt_ability"]
@@ -50,9 +50,10 @@ def test_the_lineage_leads_from_attempt_to_weekly_kpi(ui, page):
         node = page.locator("foreignObject").get_by_text(name, exact=True).first
         expect(node).to_be_visible(timeout=30 * SECONDS)
         left_edge[name] = node.bounding_box()["x"]
-    assert left_edge["weekly_metrics"] < left_edge["weekly_kpi"]
-    for name in (*fit, "features_topic_daily"):
-        assert left_edge["attempt"] < left_edge[name] < left_edge["weekly_metrics"]
+    path = ["attempt", "mirt_ability", "features_topic_daily", "weekly_metrics", "weekly_kpi"]
+    assert sorted(path, key=left_edge.__getitem__) == path
+    for name in fit:
+        assert left_edge["attempt"] < left_edge[name]
 
 
 @pytest.mark.parametrize("week", SUCCEEDED, ids=str)

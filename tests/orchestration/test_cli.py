@@ -1,5 +1,7 @@
 """The terminal's view: what a newcomer types, and what is said when something is wrong."""
 
+import uuid
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from seedtest_assets import tables
-from seedtest_assets.cli import app
+from seedtest_assets.cli import app, last_sunday
 from seedtest_assets.local.postgres import EmbeddedPostgres
 from seedtest_assets.resources.database import Database
 
@@ -42,12 +44,64 @@ def test_the_demo_computes_its_weeks_and_finds_the_truth_and_a_second_one_comput
     assert "Found against simulated" in output
     kpis = rows(database, tables.weekly_kpi)
     assert kpis > 100
+    reports = files(output)
+    assert [name for name, _ in reports] == ["teacher, html", "teacher, pdf", "a student", "a student"]
+    assert all(file.stat().st_size > 10_000 for _, file in reports)
+    of_last_week = sa.select(sa.func.count()).where(tables.weekly_kpi.c.week_start == last_sunday() - timedelta(days=6))
+    assert rows(database, tables.report_artifact) == 2 * database.rows(of_last_week)[0][0]
     newest = sa.select(sa.func.max(tables.weekly_kpi.c.computed_at))
     before = database.rows(newest)
     code, output = seedtest("demo", "--students", "60", "--weeks", "4")
     assert code == 0, output
     assert database.rows(newest) == before
     assert rows(database, tables.weekly_kpi) == kpis
+    assert "reports: 0 made" in output
+    assert files(output) == reports
+
+
+def files(output: str) -> list[tuple[str, Path]]:
+    """Whose report is in which file, as a command has said."""
+    lines = (line.partition(": file://") for line in output.splitlines() if ": file://" in line)
+    return [(name, Path(path)) for name, _, path in lines]
+
+
+def test_reports_are_made_for_one_or_all_and_what_is_missing_is_said(seedtest, database, write_kpi):
+    ann, bob = write_kpi(date(2026, 3, 2), 2)
+    code, output = seedtest("report", "--week", "2026-03-04", "--user", str(ann))
+    assert code == 0, output
+    assert "reports: 1 made" in output
+    assert [name for name, _ in files(output)] == ["html", "pdf"]
+    assert rows(database, tables.cohort_report_artifact) == 0
+    code, output = seedtest("report", "--week", "2026-03-08")
+    assert code == 0, output
+    assert "reports: 1 made, 1 unchanged, 0 failed" in output
+    assert rows(database, tables.cohort_report_artifact) == 2
+    code, output = seedtest("report", "--week", "2026-03-08", "--again", "--user", str(bob))
+    assert "reports: 1 made, 0 unchanged" in output
+    for arguments, said in (
+        (("--week", "2026-03-09"), "No student has a row in weekly_kpi for the week of 2026-03-09"),
+        (("--week", "2026-03-04", "--user", str(uuid.UUID(int=99))), "None of the students asked for"),
+        (("--user", "nobody"), "UUID"),
+    ):
+        code, output = seedtest("report", *arguments)
+        assert code != 0
+        assert said in " ".join(output.split())
+        assert "Traceback" not in output
+
+
+@pytest.fixture
+def write_kpi(database):
+    """Rows in the KPI of a week, with nothing in them; returns the students."""
+
+    def write(monday: date, students: int) -> list[uuid.UUID]:
+        users = [uuid.UUID(int=number + 1) for number in range(students)]
+        known = {"week_start": monday, "as_of": datetime(2026, 3, 9, tzinfo=UTC), "provenance": {}}
+        with database.transaction() as connection:
+            for user in users:
+                connection.execute(sa.insert(tables.weekly_kpi).values(user_id=user, run_id=user, **known))
+        return users
+
+    return write
 
 
 def test_another_demo_takes_the_place_of_the_first_ones_answers(seedtest, database):

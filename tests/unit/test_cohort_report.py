@@ -117,7 +117,7 @@ def test_every_phrase_is_said_somewhere(lang, tmp_path, monkeypatch):
 def test_the_first_page_says_the_weeks_numbers(tmp_path):
     text = document(FULL, tmp_path)
     first = text[: text.index(".new-page")]
-    assert "Mon 2 Mar – Sun 8 Mar, 2026" in text
+    assert "Mon 2 Mar – Sun 8 Mar 2026" in text
     for said in (
         "[58]{.value}",
         "[63 the week before]{.muted}",

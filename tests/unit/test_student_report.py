@@ -84,7 +84,7 @@ def test_facts_survive_their_file(tmp_path):
 def test_the_first_page_says_the_weeks_numbers(tmp_path):
     text = document(FULL, tmp_path)
     assert "title: Weekly learning report for Kim Min-jun" in text
-    assert "Mon 2 Mar – Sun 8 Mar, 2026" in text
+    assert "Mon 2 Mar – Sun 8 Mar 2026" in text
     for said in (
         "You answered **15 questions** on 4 days this week, 60% of them correctly.",
         "Your ability is **rising**: by +0.09 a week, most probably between +0.03 and +0.15.",
