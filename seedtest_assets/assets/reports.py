@@ -265,7 +265,8 @@ def storage_key(owner: str, week: Week, wanted: str) -> str:
 @cache
 def template_version() -> str:
     """Digest of documents, words, design, and of the code that words and draws."""
-    files = [*FOLDER.rglob("*"), *(FOLDER.parent / "seedtest_assets" / "reports").glob("*.py")]
+    code = FOLDER.parent / "seedtest_assets" / "reports"
+    files = [*FOLDER.rglob("*"), *code.glob("*.py"), *code.glob("*.lua")]
     digest = hashlib.sha256()
     for file in sorted(path for path in files if path.is_file()):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())

@@ -35,7 +35,12 @@ if writers:find("html5") then
       section_divs = true,
       wrap_text = "preserve",
       variables = {
-        ["header-includes"] = "<style>\n" .. contents(design .. "/styles.css") .. "</style>",
+        -- Whatever else might get in: nothing runs, and nothing is fetched.
+        ["header-includes"] = '<meta http-equiv="Content-Security-Policy" content="'
+          .. "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+          .. '">\n<style>\n'
+          .. contents(design .. "/styles.css")
+          .. "</style>",
         ["include-before"] = "<main>",
         ["include-after"] = "</main>",
       },
