@@ -165,9 +165,11 @@ def _grouped(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _bank(database: Database, week: Week) -> Bank:
     bank, a, key = newest_bank(database, week), database.attempt.c, tables.item_key.c
     items = bank_items(bank).subquery()
+    age = (week.as_of_day - bank.week_start).days if bank else 0
+    calibrated_on = week.days_before(age + settings().mirt_lookback_days)
     topic = (
         sa.select(a.item_id, sa.func.max(a.topic_id).label("topic"))
-        .where(a.completed_at < week.as_of, a.item_id.in_(sa.select(items.c.item_id)))
+        .where(a.completed_at >= calibrated_on, a.completed_at < week.as_of)
         .group_by(a.item_id)
         .subquery()
     )
