@@ -8,15 +8,12 @@ from uuid import UUID
 
 import numpy as np
 import pandas as pd
-import sqlalchemy as sa
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import bank_items, local_date, newest_bank, window
-from seedtest_assets.assets.records import among
-from seedtest_assets.assets.segments import newest_members
+from seedtest_assets.assets.report_rows import Bank, Row, StudentRows, read_bank, read_students, records
 from seedtest_assets.assets.weekly_kpi import INTERVAL_90
 from seedtest_assets.calendar import WEEK, Week, monday
-from seedtest_assets.models.recommendation import Questions, bank_score, practice, review, strength
+from seedtest_assets.models.recommendation import bank_score, practice, review, strength
 from seedtest_assets.reports.facts import (
     Estimate,
     GoalFacts,
@@ -32,7 +29,6 @@ from seedtest_assets.resources.database import Database
 from seedtest_assets.settings import settings
 
 STUDENTS_AT_ONCE = 500
-HISTORY_WEEKS = 12
 RECENT_DAYS = 28
 """Days that a topic's answers are counted over."""
 REVIEWS = 5
@@ -40,18 +36,6 @@ REVIEWS = 5
 NEXT_TOPICS = 3
 RESTED_DAYS = 14
 """Days without practice after which a topic comes up again."""
-
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Bank:
-    """The calibration of the week, and how its questions are called."""
-
-    questions: Questions
-    names: dict[int, str]
-    scale: ScaleFacts | None
 
 
 @dataclass(frozen=True)
@@ -69,129 +53,16 @@ class NoFacts:
 
 def student_facts(database: Database, week: Week, users: Sequence[str]) -> Iterator[StudentFacts | NoFacts]:
     """The facts of these students' week, in their order; those without a row in weekly_kpi are left out."""
-    bank = _bank(database, week)
+    bank = read_bank(database, week)
     for first in range(0, len(users), STUDENTS_AT_ONCE):
         chunk = users[first : first + STUDENTS_AT_ONCE]
-        known = _read(database, week, chunk)
+        known = read_students(database, week, chunk)
         for user in chunk:
             if user in known.kpi:
                 yield _facts_or_reason(week, user, known, bank)
 
 
-@dataclass(frozen=True)
-class _Known:
-    """Rows of one chunk of students, by student: one row, or a frame of several."""
-
-    profile: dict[str, Row]
-    kpi: dict[str, Row]
-    metrics: dict[str, pd.DataFrame]
-    topics: dict[str, pd.DataFrame]
-    goals: dict[str, pd.DataFrame]
-    answers: dict[str, pd.DataFrame]
-    segment: dict[str, Row]
-
-
-def _read(database: Database, week: Week, users: Sequence[str]) -> _Known:
-    profile, kpi, metrics, ability = (
-        tables.student_profile,
-        tables.weekly_kpi,
-        tables.weekly_metrics,
-        tables.mirt_ability,
-    )
-    features, goal, a = tables.features_topic_daily, tables.growth_goal, database.attempt.c
-    since = week.start - timedelta(weeks=HISTORY_WEEKS - 1)
-    members = newest_members(week).subquery()
-    one = database.frame
-    return _Known(
-        profile=_by_user(one(sa.select(profile).where(among(profile.c.user_id, users)))),
-        kpi=_by_user(one(sa.select(kpi).where(window(kpi, week), among(kpi.c.user_id, users)))),
-        metrics=_grouped(
-            one(
-                sa.select(metrics, ability.c.n_responses.label("theta_n"))
-                .outerjoin_from(
-                    metrics,
-                    ability,
-                    (ability.c.user_id == metrics.c.user_id) & (ability.c.week_start == metrics.c.week_start),
-                )
-                .where(metrics.c.week_start.between(since, week.start), among(metrics.c.user_id, users))
-                .order_by(metrics.c.week_start)
-            )
-        ),
-        topics=_grouped(
-            one(
-                sa.select(features)
-                .where(
-                    features.c.date >= week.as_of_day - timedelta(days=settings().mirt_lookback_days),
-                    features.c.date < week.as_of_day,
-                    among(features.c.user_id, users),
-                )
-                .order_by(features.c.date)
-            )
-        ),
-        goals=_grouped(one(sa.select(goal).where(window(goal, week), among(goal.c.user_id, users)))),
-        answers=_grouped(
-            one(
-                sa.select(
-                    a.student_id.label("user_id"),
-                    a.item_id,
-                    sa.func.coalesce(a.topic_id, "").label("topic"),
-                    local_date(a.completed_at, week).label("day"),
-                    a.correct,
-                )
-                .where(
-                    a.completed_at >= week.days_before(settings().mirt_lookback_days),
-                    a.completed_at < week.as_of,
-                    among(a.student_id, users),
-                )
-                .order_by(a.completed_at, a.item_id)
-            )
-        ),
-        segment=_by_user(one(sa.select(members).where(among(members.c.user_id, users)))),
-    )
-
-
-def _records(frame: pd.DataFrame) -> list[Row]:
-    return cast(list[Row], frame.to_dict("records"))
-
-
-def _by_user(frame: pd.DataFrame) -> dict[str, Row]:
-    return {str(row["user_id"]): row for row in _records(frame)}
-
-
-def _grouped(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    return {str(user): rows for user, rows in frame.assign(user_id=frame["user_id"].astype(str)).groupby("user_id")}
-
-
-def _bank(database: Database, week: Week) -> Bank:
-    bank, a, key = newest_bank(database, week), database.attempt.c, tables.item_key.c
-    items = bank_items(bank).subquery()
-    age = (week.as_of_day - bank.week_start).days if bank else 0
-    calibrated_on = week.days_before(age + settings().mirt_lookback_days)
-    topic = (
-        sa.select(a.item_id, sa.func.max(a.topic_id).label("topic"))
-        .where(a.completed_at >= calibrated_on, a.completed_at < week.as_of)
-        .group_by(a.item_id)
-        .subquery()
-    )
-    found = database.frame(
-        sa.select(items, sa.func.coalesce(topic.c.topic, "").label("topic"))
-        .outerjoin_from(items, topic, topic.c.item_id == items.c.item_id)
-        .order_by(items.c.item_id)
-    )
-    names = database.frame(sa.select(key.item_id, key.text))
-    questions = Questions(
-        found["item_id"].to_numpy(np.int64),
-        found["topic"].to_numpy(dtype=object),
-        *(found[name].to_numpy(dtype=float) for name in ("a", "b", "c")),
-    )
-    scale = None
-    if bank:
-        anchors = bank.linking["n_anchors"] if bank.linking else None
-        scale = ScaleFacts(bank.model, bank.week_start, len(found), anchors, None)
-    return Bank(questions, dict(zip(names["item_id"], names["text"], strict=True)), scale)
-
-
-def _facts_or_reason(week: Week, user: str, known: _Known, bank: Bank) -> StudentFacts | NoFacts:
+def _facts_or_reason(week: Week, user: str, known: StudentRows, bank: Bank) -> StudentFacts | NoFacts:
     """Rows that do not fit together are one student's trouble, and nobody else's."""
     try:
         return _facts(week, user, known, bank)
@@ -199,12 +70,12 @@ def _facts_or_reason(week: Week, user: str, known: _Known, bank: Bank) -> Studen
         return NoFacts(UUID(user), f"the rows of the week do not fit together ({type(error).__name__})")
 
 
-def _facts(week: Week, user: str, known: _Known, bank: Bank) -> StudentFacts:
+def _facts(week: Week, user: str, known: StudentRows, bank: Bank) -> StudentFacts:
     kpi, profile = known.kpi[user], known.profile.get(user, {})
     metrics = known.metrics.get(user, pd.DataFrame())
     topics = known.topics.get(user, pd.DataFrame())
     weeks = _weeks(week, metrics)
-    latest = _records(metrics.tail(1))
+    latest = records(metrics.tail(1))
     now = latest[0] if latest and latest[0]["week_start"] == week.start else {}
     ability = weeks[-1].ability
     goals = _goals(known.goals.get(user, pd.DataFrame()))
@@ -244,7 +115,7 @@ def _facts(week: Week, user: str, known: _Known, bank: Bank) -> StudentFacts:
         practice=_practice(ability, bank, answers, following),
         review=[
             QuestionFacts(_name(bank, row["item_id"]), row["topic"], None, _date(row["missed"]), _date(row["due"]))
-            for row in _records(due.head(REVIEWS))
+            for row in records(due.head(REVIEWS))
         ],
         reviews_due=len(due),
         segment=_segment(known.segment.get(user, {})),
@@ -254,7 +125,7 @@ def _facts(week: Week, user: str, known: _Known, bank: Bank) -> StudentFacts:
 
 def _weeks(week: Week, metrics: pd.DataFrame) -> list[WeekFacts]:
     """The history without gaps: from the student's first week in it to this one."""
-    rows = {row["week_start"]: row for row in _records(metrics)}
+    rows = {row["week_start"]: row for row in records(metrics)}
     first = min(rows, default=week.start)
     starts = [first + n * WEEK for n in range((week.start - first) // WEEK + 1)]
     return [_week(start, rows.get(start, {})) for start in starts]
@@ -307,7 +178,7 @@ def _goals(rows: pd.DataFrame) -> list[GoalFacts]:
             probability=Estimate(row["p_goal"], _maybe(row["p_lower"]), _maybe(row["p_upper"]), int(row["n_scores"])),
             expected=cast(Estimate, _normal(row["mu"], row["sigma"])),
         )
-        for row in _records(rows)
+        for row in records(rows)
     ]
     return sorted(goals, key=lambda goal: (goal.topic is not None, goal.day, goal.topic or ""))
 
@@ -318,11 +189,10 @@ def _topics(week: Week, days: pd.DataFrame, weeks: list[WeekFacts]) -> list[Topi
         return []
     recent = days[days["date"] >= week.as_of_day - timedelta(days=RECENT_DAYS)]
     counts = {
-        row["topic_id"]: row
-        for row in _records(recent.groupby("topic_id")[["attempts", "correct"]].sum().reset_index())
+        row["topic_id"]: row for row in records(recent.groupby("topic_id")[["attempts", "correct"]].sum().reset_index())
     }
-    last = {row["topic_id"]: row["date"] for row in _records(days.groupby("topic_id").tail(1))}
-    measured = _records(days[days["theta_mean"].notna()].groupby("topic_id").tail(1))
+    last = {row["topic_id"]: row["date"] for row in records(days.groupby("topic_id").tail(1))}
+    measured = records(days[days["theta_mean"].notna()].groupby("topic_id").tail(1))
     ability = {row["topic_id"]: _normal(row["theta_mean"], row["theta_sd"]) for row in measured}
     sides = dict(zip(ability, _sides(measured, weeks), strict=True))
     facts = [
@@ -374,7 +244,7 @@ def _practice(ability: Estimate | None, bank: Bank, answers: pd.DataFrame, topic
         return []
     seen = np.isin(bank.questions.item_id, answers["item_id"].to_numpy(np.int64))
     chosen = practice(ability.value, _se(ability), bank.questions, seen, topics)
-    return [QuestionFacts(_name(bank, row["item_id"]), row["topic"], row["probability"]) for row in _records(chosen)]
+    return [QuestionFacts(_name(bank, row["item_id"]), row["topic"], row["probability"]) for row in records(chosen)]
 
 
 def _scale(bank: Bank, ability: Estimate | None) -> ScaleFacts | None:
