@@ -94,7 +94,7 @@ FULL = StudentFacts(
     ],
     reviews_due=7,
     segment=SegmentFacts("frequent_accurate", "frequent, accurate", "자주, 정확하게", 0.87, WEEK),
-    scale=ScaleFacts("2PL", WEEK, 240, 31, Estimate(0.63, 0.55, 0.7)),
+    scale=ScaleFacts("2PL", WEEK, 240, 31, Estimate(63.2, 52, 74)),
 )
 """Everything is known."""
 

@@ -1,7 +1,7 @@
 """What the tables know of each student's week, as the facts of a report."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -13,7 +13,7 @@ from seedtest_assets import tables
 from seedtest_assets.assets.report_rows import Bank, Row, StudentRows, read_bank, read_students, records
 from seedtest_assets.assets.weekly_kpi import INTERVAL_90
 from seedtest_assets.calendar import WEEK, Week, monday
-from seedtest_assets.models.recommendation import bank_score, practice, review, strength
+from seedtest_assets.models.recommendation import practice, review, right_of_hundred, strength
 from seedtest_assets.reports.facts import (
     Estimate,
     GoalFacts,
@@ -248,16 +248,10 @@ def _practice(ability: Estimate | None, bank: Bank, answers: pd.DataFrame, topic
 
 
 def _scale(bank: Bank, ability: Estimate | None) -> ScaleFacts | None:
-    if bank.scale is None or ability is None or ability.lower is None or ability.upper is None:
+    if bank.scale is None or ability is None:
         return bank.scale
-    lower, value, upper = bank_score(np.array([ability.lower, ability.value, ability.upper]), bank.questions)
-    return ScaleFacts(
-        bank.scale.model,
-        bank.scale.calibrated,
-        bank.scale.n_items,
-        bank.scale.anchors,
-        Estimate(float(value), float(lower), float(upper)),
-    )
+    expected, lower, upper = right_of_hundred(ability.value, _se(ability), bank.questions)
+    return replace(bank.scale, right_of_hundred=Estimate(expected, lower, upper))
 
 
 def _segment(row: Row) -> SegmentFacts | None:

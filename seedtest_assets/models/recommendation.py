@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, ndtr
+from scipy.special import bdtr, expit, ndtr
 
 from seedtest_assets.models.irt import Bools, Floats, Ints
 
@@ -28,6 +28,9 @@ PER_TOPIC = 2
 """Most of them in one topic, unless only one is worth practising."""
 INTERVALS = np.array([2, 7, 14])
 """Days until the next review, by the days of correct answers since the last miss."""
+HUNDRED = 100
+DEVIATES, WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
+WEIGHTS = WEIGHTS / WEIGHTS.sum()
 REMEMBERED = 28
 """Days after which a miss is no longer reviewed."""
 SURE = 0.9
@@ -67,11 +70,25 @@ def expected_correct(theta: float, se: float, questions: Questions) -> Floats:
     return correct
 
 
-def bank_score(theta: Floats, questions: Questions) -> Floats:
-    """Expected share of the whole bank answered correctly at each ability: the test characteristic curve (0 to 1)."""
-    logit = questions.a * (np.asarray(theta, dtype=float)[:, None] - questions.b)
-    share: Floats = (questions.c + (1 - questions.c) * expit(logit)).mean(axis=1)
-    return share
+def right_of_hundred(theta: float, se: float, questions: Questions) -> tuple[float, int, int]:
+    """How many of 100 questions, drawn at random from the bank, the student would now get right.
+
+    Given ability each answer is right with the bank's mean probability (its characteristic curve), so that the number
+    is binomial; over the uncertainty of ability it is a mixture of binomials, taken at the nodes of Gauss and Hermite.
+
+    Args:
+        theta: ability, logits.
+        se: its standard error.
+        questions: the bank.
+
+    Returns:
+        The expected number, and its 5 % and 95 % quantiles: what would happen, luck with the questions included.
+    """
+    logit = questions.a * (theta + se * DEVIATES[:, None] - questions.b)
+    share = (questions.c + (1 - questions.c) * expit(logit)).mean(axis=1)
+    below = WEIGHTS @ bdtr(np.arange(HUNDRED + 1), HUNDRED, share[:, None])
+    lower, upper = np.searchsorted(below, (0.05, 0.95))
+    return float(HUNDRED * WEIGHTS @ share), int(lower), int(upper)
 
 
 def practice(theta: float, se: float, questions: Questions, seen: Bools, topics: Sequence[str]) -> pd.DataFrame:

@@ -139,14 +139,14 @@ class ScaleFacts:
         calibrated: Monday of the week that calibrated it.
         n_items: its questions.
         anchors: questions by which it was brought onto the reference scale; None = it was not.
-        bank_score: expected share of the bank answered correctly at the student's ability.
+        right_of_hundred: how many of 100 such questions the student would now get right, luck included.
     """
 
     model: str
     calibrated: date
     n_items: int
     anchors: int | None
-    bank_score: Estimate | None
+    right_of_hundred: Estimate | None
 
 
 @dataclass(frozen=True)

@@ -96,9 +96,8 @@ class StudentReport:
         if ability is None:
             return self.say("ability.none")
         parts = [self.say("ability.lead", theta=number(ability.value), interval=self.language.interval(ability))]
-        if scale and scale.bank_score:
-            score, lower, upper = self._of_hundred(scale.bank_score)
-            parts.append(self.say("ability.bank", score=score, lower=lower, upper=upper))
+        if scale and scale.right_of_hundred:
+            parts.append(self.say("ability.bank", **counts(scale.right_of_hundred)))
         if ability.n is not None:
             parts.append(self.say("ability.rests", ability.n, lookback=self.facts.lookback_days))
         return " ".join(parts)
@@ -308,11 +307,6 @@ class StudentReport:
     def _overall_goal(self) -> GoalFacts | None:
         return next((goal for goal in self.facts.goals if goal.topic is None), None)
 
-    def _of_hundred(self, share: Estimate) -> tuple[str, str, str]:
-        lower = share.value if share.lower is None else share.lower
-        upper = share.value if share.upper is None else share.upper
-        return number(100 * share.value, 0), number(100 * lower, 0), number(100 * upper, 0)
-
     @property
     def _answers_tile(self) -> str:
         right = (
@@ -329,11 +323,11 @@ class StudentReport:
     @property
     def _bank_tile(self) -> str:
         scale = self.facts.scale
-        if self._ability is None or scale is None or scale.bank_score is None:
+        if self._ability is None or scale is None or scale.right_of_hundred is None:
             why = "needs_more" if scale else "no_calibration"
             return tile(UNKNOWN, self.say("tiles.bank"), f"{self.say('tiles.unknown')}: {self.say(f'tiles.{why}')}")
-        score, lower, upper = self._of_hundred(scale.bank_score)
-        return tile(score, self.say("tiles.bank"), self.say("tiles.between", lower=lower, upper=upper))
+        of_hundred = counts(scale.right_of_hundred)
+        return tile(of_hundred["score"], self.say("tiles.bank"), self.say("tiles.between", **of_hundred))
 
     @property
     def _goal_tile(self) -> str:
@@ -450,3 +444,9 @@ class StudentReport:
                 rests,
                 means,
             )
+
+
+def counts(of_hundred: Estimate) -> dict[str, Any]:
+    """A number of questions and its limits, whole, by the names that phrases give them."""
+    limits = ("score", of_hundred.value), ("lower", of_hundred.lower), ("upper", of_hundred.upper)
+    return {name: UNKNOWN if value is None else number(value, 0) for name, value in limits}

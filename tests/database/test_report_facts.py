@@ -5,12 +5,14 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 import pytest
 from scipy.special import expit
 
 from seedtest_assets.assets.report_facts import NoFacts, student_facts
 from seedtest_assets.assets.weekly_kpi import INTERVAL_90
 from seedtest_assets.calendar import Week
+from seedtest_assets.models.recommendation import Questions, right_of_hundred
 from seedtest_assets.reports.facts import Estimate, GoalFacts, SegmentFacts, UnusualFacts
 
 MONDAY = date(2026, 3, 2)
@@ -324,10 +326,11 @@ def test_practice_is_of_what_was_not_answered_and_reviews_are_of_what_was_missed
 def test_the_scale_is_that_of_the_newest_calibration(database, week, kpi, metrics, bank):
     kpi(ANN)
     metrics(ANN, MONDAY, theta=0.0, theta_se=0.5)
+    questions = (np.array([1, 2]), np.array(["", ""], object), np.ones(2), np.array([-0.8, 0.6]), np.zeros(2))
     scale = only(database, week).scale
     assert (scale.model, scale.calibrated, scale.n_items, scale.anchors) == ("2PL", MONDAY, 2, 7)
-    expected = [(expit(t + 0.8) + expit(t - 0.6)) / 2 for t in (0.0, -INTERVAL_90 / 2, INTERVAL_90 / 2)]
-    assert [scale.bank_score.value, scale.bank_score.lower, scale.bank_score.upper] == pytest.approx(expected)
+    expected, lower, upper = right_of_hundred(0.0, 0.5, Questions(*questions))
+    assert scale.right_of_hundred == Estimate(pytest.approx(expected), lower, upper)
 
 
 @pytest.mark.parametrize(("segment", "found"), [("early", "early"), ("unsegmented", None)])

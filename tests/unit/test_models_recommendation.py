@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.integrate import quad
 from scipy.special import expit
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from seedtest_assets.models.recommendation import (
     AIM,
@@ -13,10 +13,10 @@ from seedtest_assets.models.recommendation import (
     PER_TOPIC,
     QUESTIONS,
     Questions,
-    bank_score,
     expected_correct,
     practice,
     review,
+    right_of_hundred,
     strength,
 )
 
@@ -41,10 +41,25 @@ def test_expected_correct_is_the_curve_averaged_over_a_normal_ability(a, c, se):
         assert got == pytest.approx(exact, abs=0.01 if se else 1e-12)
 
 
-def test_the_bank_score_is_the_mean_of_the_curves():
-    score = bank_score(np.array([0.0, 1.0]), bank([-1.0, 0.0, 1.0]))
-    assert score[0] == pytest.approx(0.5)
-    assert score[1] == pytest.approx(np.mean(expit([2.0, 1.0, 0.0])))
+def test_of_a_hundred_at_a_known_ability_is_binomial():
+    expected, lower, upper = right_of_hundred(0.0, 0.0, bank([-1.0, 0.0, 1.0], c=0.2))
+    share = 0.2 + 0.8 * 0.5
+    assert expected == pytest.approx(100 * share)
+    assert [lower, upper] == list(binom.ppf([0.05, 0.95], 100, share))
+
+
+@pytest.mark.parametrize(("theta", "se"), [(0.3, 0.2), (-1.0, 0.5), (2.0, 0.9)])
+def test_of_a_hundred_holds_what_is_seen_in_nine_of_ten_cases(theta, se):
+    rng = np.random.default_rng(7)
+    questions = bank(rng.normal(0.0, 1.0, 300), a=1.2)
+    expected, lower, upper = right_of_hundred(theta, se, questions)
+    ability = rng.normal(theta, se, 4000)
+    drawn = rng.integers(300, size=(4000, 100))
+    right = (rng.random(drawn.shape) < expit(1.2 * (ability[:, None] - questions.b[drawn]))).sum(axis=1)
+    assert expected == pytest.approx(right.mean(), abs=4 * right.std() / np.sqrt(4000))
+    below, above = (right < lower).mean(), (right > upper).mean()
+    assert max(below, above) < 0.065
+    assert 0.88 < 1 - below - above < 0.94
 
 
 def test_practice_is_new_near_the_aim_and_of_the_urgent_topics_first():

@@ -89,7 +89,7 @@ def test_the_first_page_says_the_weeks_numbers(tmp_path):
         "You answered **15 questions** on 4 days this week, 60% of them correctly.",
         "Your ability is **rising**: by +0.09 a week, most probably between +0.03 and +0.15.",
         "[63]{.value}",
-        "between 55 and 70",
+        "between 52 and 74",
         "[74%]{.value}",
         "by 20 Apr (55% to 90%)",
         "Practise **Fractions** next. It is your goal that needs most.",
