@@ -188,14 +188,18 @@ def report(
     Nothing is computed anew; what has not changed since the last time is not rendered again.
     """
     from seedtest_assets.assets.reports import ReportConfig
-    from seedtest_assets.calendar import monday
+    from seedtest_assets.calendar import WEEK, monday, today
 
-    monday_ = monday(week.date() if week else last_sunday())
+    monday_ = monday(week.date()) if week else monday(today()) - WEEK
+    if monday_ > today():
+        _give_up(f"the week of {monday_} has not begun")
     with _machine(services=False):
-        _make_reports(monday_, ReportConfig(user_ids=[str(user)] if user else []), again=again)
+        failed = _make_reports(monday_, ReportConfig(user_ids=[str(user)] if user else []), again=again)
         found = _addresses(monday_, user=user)
     for line in found:
         console.print(line, soft_wrap=True)
+    if failed:
+        _give_up("analytics.report_failure says why those reports failed.")
     if open_ and found:
         typer.launch(found[0].split()[-1])
 
@@ -535,8 +539,8 @@ def _run(
         _give_up(str(error))
 
 
-def _make_reports(week_start: date, config: "ReportConfig", *, again: bool) -> None:
-    """Make the students' reports that are asked for, and with everybody's the teacher's."""
+def _make_reports(week_start: date, config: "ReportConfig", *, again: bool) -> int:
+    """Make the students' reports that are asked for, and with everybody's the teacher's; returns how many failed."""
     from seedtest_assets.assets.cohort_report import make_cohort_report
     from seedtest_assets.assets.reports import Batch, make_reports, students_of
     from seedtest_assets.calendar import Week
@@ -561,8 +565,7 @@ def _make_reports(week_start: date, config: "ReportConfig", *, again: bool) -> N
         if not config.user_ids:
             make_cohort_report(database, store, week, again=again)
     console.print(f"reports: {batch.made} made, {batch.unchanged} unchanged, {batch.failed} failed; {store.check()}")
-    if batch.failed:
-        console.print("analytics.report_failure says why those failed.", style="red")
+    return batch.failed
 
 
 def _addresses(week_start: date, *, user: UUID | None = None) -> list[str]:

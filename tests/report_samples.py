@@ -48,6 +48,7 @@ def weeks(count=8):
             attempts=15 + 7 * (count - 1 - number) % 23,
             ability=about(-0.3 + 0.11 * number, 0.6 - 0.03 * number, 20 + number),
             own_week=about(-0.2 + 0.1 * number, 0.7, 12) if number % 3 else None,
+            linked=True,
         )
         for number in range(count)
     ]
@@ -61,6 +62,7 @@ FULL = StudentFacts(
     as_of=AS_OF,
     lookback_days=60,
     weeks=weeks(),
+    answered=15,
     correct=9,
     active_days=4,
     sessions=11,
@@ -70,6 +72,7 @@ FULL = StudentFacts(
     lapsed=False,
     risk=0.12,
     improvement=about(0.21, 0.3),
+    improvement_method="theta",
     efficiency=Estimate(0.08, n=61),
     recovery=Estimate(0.55, n=12),
     engagement=Estimate(0.62, n=11),
@@ -106,6 +109,7 @@ EMPTY = StudentFacts(
     as_of=AS_OF,
     lookback_days=60,
     weeks=[WeekFacts(WEEK, 0, None, None)],
+    answered=0,
     correct=0,
     active_days=0,
     sessions=0,
@@ -115,6 +119,7 @@ EMPTY = StudentFacts(
     lapsed=False,
     risk=None,
     improvement=None,
+    improvement_method=None,
     efficiency=None,
     recovery=None,
     engagement=None,
@@ -136,6 +141,7 @@ ONE_ANSWER = replace(
     EMPTY,
     user_id=uuid.UUID(int=3),
     weeks=[WeekFacts(WEEK, 1, None, None)],
+    answered=1,
     correct=1,
     active_days=1,
     sessions=1,
@@ -147,7 +153,8 @@ ONE_ANSWER = replace(
 AWAY = replace(
     FULL,
     user_id=uuid.UUID(int=4),
-    weeks=[*weeks()[:-1], WeekFacts(WEEK, 0, about(0.4), None)],
+    weeks=[*weeks()[:-1], WeekFacts(WEEK, 0, about(0.4), None, linked=True)],
+    answered=0,
     correct=0,
     active_days=0,
     idle_days=30,

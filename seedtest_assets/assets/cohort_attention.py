@@ -41,7 +41,7 @@ SOON = timedelta(weeks=8)
 MISFIT, FEWEST_ANSWERS = -2.58, 20
 """Person fit that one student in 200 has by chance, and the answers that it needs."""
 KEY_SHOWN = 8
-"""Characters of a student's key that stand for a student who has no name."""
+"""Last characters of a student's key, for a student without a name: the first of some kinds of keys are a time."""
 Found = sa.Row[*tuple[Any, ...]]
 
 
@@ -72,7 +72,7 @@ def attention(database: Database, week: Week) -> Attention:
     students = [
         AttentionFacts(
             names.get(user),
-            user[:KEY_SHOWN],
+            user[-KEY_SHOWN:],
             [RULES[kind][1](users[user]) for kind, users in found.items() if user in users],
         )
         for user in urgent[:LISTED]

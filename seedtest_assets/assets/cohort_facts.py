@@ -14,7 +14,7 @@ from seedtest_assets.assets.cohort_attention import attention
 from seedtest_assets.assets.cohort_bank import bank_facts
 from seedtest_assets.assets.common import window
 from seedtest_assets.assets.weekly_kpi import INTERVAL_90
-from seedtest_assets.calendar import WEEK, Week
+from seedtest_assets.calendar import WEEK, Week, local_day
 from seedtest_assets.reports.cohort_facts import (
     ActivityFacts,
     CohortFacts,
@@ -51,7 +51,7 @@ def cohort_facts(database: Database, week: Week) -> CohortFacts:
     return CohortFacts(
         lang=lang,
         week_start=week.start,
-        as_of=week.as_of_day,
+        as_of=_as_of(database, week),
         horizon_days=settings().metrics_churn_horizon_days,
         threshold=settings().churn_alert_threshold,
         lookback_days=settings().mirt_lookback_days,
@@ -76,6 +76,13 @@ def cohort_facts(database: Database, week: Week) -> CohortFacts:
         growth=_growth(database, week),
         unpublished=_unpublished(database, week),
     )
+
+
+def _as_of(database: Database, week: Week) -> date:
+    """The day on whose midnight the week's facts end: before the week's own when a night has not run yet, or failed."""
+    metrics = tables.weekly_metrics
+    (newest,) = database.rows(sa.select(sa.func.max(metrics.c.as_of)).where(window(metrics, week)))[0]
+    return week.as_of_day if newest is None else local_day(newest, week.timezone)
 
 
 def _counts() -> list[sa.ColumnElement[Any]]:

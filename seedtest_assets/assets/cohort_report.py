@@ -1,6 +1,7 @@
 """The teacher's report on a week: rendered, kept in the object store, listed in cohort_report_artifact."""
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -27,6 +28,7 @@ ARTIFACT = tables.cohort_report_artifact
 COHORT = "cohort"
 """In place of a student's key."""
 DOCUMENT = FOLDER / "cohort_report.qmd"
+LINKED = timedelta(hours=1)
 
 
 class CohortReportConfig(dg.Config):
@@ -73,8 +75,8 @@ def cohort_report_artifact(
             "rendered": rendered,
             "kilobytes": sum(row.bytes for row in kept) / 1e3,
             "kept_in": artifact_store.check(),
-            # An address that expires: `seedtest report --week … --open` makes a new one.
-            **{row.format: dg.MetadataValue.url(artifact_store.link(row.storage_key)) for row in kept},
+            # Who sees it here may read it for an hour: `seedtest report --week …` makes a new one.
+            **{row.format: dg.MetadataValue.url(artifact_store.link(row.storage_key, LINKED)) for row in kept},
         }
     )
 
@@ -100,7 +102,7 @@ def make_cohort_report(database: Database, store: ArtifactStore, week: Week, aga
     with database.alone("cohort report", week.start):
         facts = cohort_facts(database, week)
         digest = input_hash(COHORT_FACTS.dump_json(facts), named)
-        if not again and _known_hashes(database, week) == dict.fromkeys(formats, digest):
+        if not again and _known_hashes(database, store, week) == dict.fromkeys(formats, digest):
             return False
         request = Request(COHORT, DOCUMENT, COHORT_FACTS.dump_python(facts, mode="json"))
         (report,) = render_batch([request], formats, workers=1, using=using)
@@ -126,7 +128,12 @@ def _keep(database: Database, store: ArtifactStore, week: Week, files: Mapping[A
     database.replace(Rows(ARTIFACT, pd.DataFrame(rows), window(ARTIFACT, week)), week_start=week.start)
 
 
-def _known_hashes(database: Database, week: Week) -> dict[str, str]:
-    """What each format was made of."""
-    listed = database.rows(sa.select(ARTIFACT.c.format, ARTIFACT.c.input_hash).where(window(ARTIFACT, week)))
-    return {row.format: row.input_hash for row in listed}
+def _known_hashes(database: Database, store: ArtifactStore, week: Week) -> dict[str, str]:
+    """What each format was made of that is kept where the settings say."""
+    artifact = ARTIFACT.c
+    listed = database.rows(
+        sa.select(artifact.format, artifact.input_hash, artifact.url, artifact.storage_key).where(
+            window(ARTIFACT, week)
+        )
+    )
+    return {row.format: row.input_hash for row in listed if row.url == store.url(row.storage_key)}

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from seedtest_assets import tables
-from seedtest_assets.assets.report_rows import Bank, Row, StudentRows, read_bank, read_students, records
+from seedtest_assets.assets.report_rows import RECENT_DAYS, Bank, Row, StudentRows, read_bank, read_students, records
 from seedtest_assets.assets.weekly_kpi import INTERVAL_90
-from seedtest_assets.calendar import WEEK, Week, monday
+from seedtest_assets.calendar import WEEK, Week, local_day, monday
 from seedtest_assets.models.recommendation import practice, review, right_of_hundred, strength
 from seedtest_assets.reports.facts import (
     Estimate,
@@ -29,8 +29,6 @@ from seedtest_assets.resources.database import Database
 from seedtest_assets.settings import settings
 
 STUDENTS_AT_ONCE = 500
-RECENT_DAYS = 28
-"""Days that a topic's answers are counted over."""
 REVIEWS = 5
 """Reviews that are listed."""
 NEXT_TOPICS = 3
@@ -78,11 +76,14 @@ def _facts(week: Week, user: str, known: StudentRows, bank: Bank) -> StudentFact
     latest = records(metrics.tail(1))
     now = latest[0] if latest and latest[0]["week_start"] == week.start else {}
     ability = weeks[-1].ability
+    as_of = local_day((now or kpi)["as_of"], week.timezone)
+    topics = topics[topics["date"] < as_of] if len(topics) else topics
     goals = _goals(known.goals.get(user, pd.DataFrame()))
-    topic_facts = _topics(week, topics, weeks)
-    following = _next_topics(week, topic_facts, goals)
+    topic_facts = _topics(as_of, topics, weeks)
+    following = _next_topics(as_of, topic_facts, goals)
     answers = known.answers.get(user, pd.DataFrame(columns=["item_id", "topic", "day", "correct"]))
-    today = week.as_of_day.toordinal()
+    answers = answers[answers["day"] < as_of]
+    today = as_of.toordinal()
     due = review(_with_ordinals(answers), today, today + WEEK.days - 1)
     own_week = topics[topics["date"] >= week.start] if len(topics) else topics
     provenance = kpi["provenance"]
@@ -91,9 +92,10 @@ def _facts(week: Week, user: str, known: StudentRows, bank: Bank) -> StudentFact
         name=_maybe(profile.get("display_name")),
         lang=_maybe(profile.get("report_lang")) or settings().report_lang,
         week_start=week.start,
-        as_of=week.as_of_day,
+        as_of=as_of,
         lookback_days=settings().mirt_lookback_days,
         weeks=weeks,
+        answered=int(own_week["attempts"].sum()) if len(own_week) else 0,
         correct=int(own_week["correct"].sum()) if len(own_week) else 0,
         active_days=int(now.get("active_days", 0)),
         sessions=int(now.get("sessions", 0)),
@@ -103,6 +105,7 @@ def _facts(week: Week, user: str, known: StudentRows, bank: Bank) -> StudentFact
         lapsed=kpi["churn_state"] == "lapsed",
         risk=_maybe(kpi["s_churn"]),
         improvement=_indicator(kpi, "i_t", provenance),
+        improvement_method=provenance.get("i_t", {}).get("method"),
         efficiency=_indicator(kpi, "e_t", provenance),
         recovery=_indicator(kpi, "r_t", provenance),
         engagement=_indicator(kpi, "a_t", provenance),
@@ -137,6 +140,7 @@ def _week(start: date, row: dict[str, Any]) -> WeekFacts:
         int(row.get("attempts", 0)),
         _normal(row.get("theta"), row.get("theta_se"), row.get("theta_n")),
         _normal(row.get("theta_week"), row.get("theta_week_se"), row.get("theta_week_n")),
+        None if _maybe(row.get("theta")) is None else bool(row["linked"]),
     )
 
 
@@ -183,11 +187,11 @@ def _goals(rows: pd.DataFrame) -> list[GoalFacts]:
     return sorted(goals, key=lambda goal: (goal.topic is not None, goal.day, goal.topic or ""))
 
 
-def _topics(week: Week, days: pd.DataFrame, weeks: list[WeekFacts]) -> list[TopicFacts]:
+def _topics(as_of: date, days: pd.DataFrame, weeks: list[WeekFacts]) -> list[TopicFacts]:
     """Counts of the last weeks, and the newest ability in each topic beside that as a whole in the same week."""
     if days.empty:
         return []
-    recent = days[days["date"] >= week.as_of_day - timedelta(days=RECENT_DAYS)]
+    recent = days[days["date"] >= as_of - timedelta(days=RECENT_DAYS)]
     counts = {
         row["topic_id"]: row for row in records(recent.groupby("topic_id")[["attempts", "correct"]].sum().reset_index())
     }
@@ -222,9 +226,9 @@ def _sides(measured: list[Row], weeks: list[WeekFacts]) -> list[int]:
     return sides
 
 
-def _next_topics(week: Week, topics: list[TopicFacts], goals: list[GoalFacts]) -> list[str]:
+def _next_topics(as_of: date, topics: list[TopicFacts], goals: list[GoalFacts]) -> list[str]:
     """Goals that are least likely to be reached, then weak topics, then those not practised for two weeks."""
-    rested = week.as_of_day - timedelta(days=RESTED_DAYS)
+    rested = as_of - timedelta(days=RESTED_DAYS)
     of_goals = [
         goal.topic
         for goal in sorted(goals, key=lambda goal: goal.probability.value)
@@ -242,7 +246,8 @@ def _next_topics(week: Week, topics: list[TopicFacts], goals: list[GoalFacts]) -
 def _practice(ability: Estimate | None, bank: Bank, answers: pd.DataFrame, topics: list[str]) -> list[QuestionFacts]:
     if ability is None:
         return []
-    seen = np.isin(bank.questions.item_id, answers["item_id"].to_numpy(np.int64))
+    known = np.concatenate([answers["item_id"].to_numpy(np.int64), bank.unsound])
+    seen = np.isin(bank.questions.item_id, known)
     chosen = practice(ability.value, _se(ability), bank.questions, seen, topics)
     return [QuestionFacts(_name(bank, row["item_id"]), row["topic"], row["probability"]) for row in records(chosen)]
 

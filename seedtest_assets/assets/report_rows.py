@@ -10,16 +10,20 @@ import pandas as pd
 import sqlalchemy as sa
 
 from seedtest_assets import tables
+from seedtest_assets.assets.common import Bank as Calibration
 from seedtest_assets.assets.common import bank_items, local_date, newest_bank, window
 from seedtest_assets.assets.records import among
 from seedtest_assets.assets.segments import newest_members
 from seedtest_assets.calendar import Week
+from seedtest_assets.models.irt import Ints
 from seedtest_assets.models.recommendation import Questions
 from seedtest_assets.reports.facts import ScaleFacts
 from seedtest_assets.resources.database import Database
 from seedtest_assets.settings import settings
 
 HISTORY_WEEKS = 12
+RECENT_DAYS = 28
+"""Days that answers are counted over by topic, and misses are looked back on."""
 
 Row = dict[str, Any]
 """A row by its columns; NULL is whatever pandas makes of it."""
@@ -43,6 +47,7 @@ class Bank:
     """The calibration of the week, and how its questions are called."""
 
     questions: Questions
+    unsound: Ints
     names: dict[int, str]
     scale: ScaleFacts | None
 
@@ -56,6 +61,7 @@ def read_students(database: Database, week: Week, users: Sequence[str]) -> Stude
         tables.mirt_ability,
     )
     features, goal, a = tables.features_topic_daily, tables.growth_goal, database.attempt.c
+    meta, days = tables.mirt_fit_meta, max(settings().mirt_lookback_days, RECENT_DAYS)
     since = week.start - timedelta(weeks=HISTORY_WEEKS - 1)
     members = newest_members(week).subquery()
     one = database.frame
@@ -64,12 +70,17 @@ def read_students(database: Database, week: Week, users: Sequence[str]) -> Stude
         kpi=_by_user(one(sa.select(kpi).where(window(kpi, week), among(kpi.c.user_id, users)))),
         metrics=_grouped(
             one(
-                sa.select(metrics, ability.c.n_responses.label("theta_n"))
+                sa.select(
+                    metrics,
+                    ability.c.n_responses.label("theta_n"),
+                    meta.c.linking_constants.is_not(None).label("linked"),
+                )
                 .outerjoin_from(
                     metrics,
                     ability,
                     (ability.c.user_id == metrics.c.user_id) & (ability.c.week_start == metrics.c.week_start),
                 )
+                .outerjoin(meta, meta.c.run_id == ability.c.bank_run_id)
                 .where(metrics.c.week_start.between(since, week.start), among(metrics.c.user_id, users))
                 .order_by(metrics.c.week_start)
             )
@@ -78,7 +89,7 @@ def read_students(database: Database, week: Week, users: Sequence[str]) -> Stude
             one(
                 sa.select(features)
                 .where(
-                    features.c.date >= week.as_of_day - timedelta(days=settings().mirt_lookback_days),
+                    features.c.date >= week.as_of_day - timedelta(days=days),
                     features.c.date < week.as_of_day,
                     among(features.c.user_id, users),
                 )
@@ -96,7 +107,7 @@ def read_students(database: Database, week: Week, users: Sequence[str]) -> Stude
                     a.correct,
                 )
                 .where(
-                    a.completed_at >= week.days_before(settings().mirt_lookback_days),
+                    a.completed_at >= week.days_before(days),
                     a.completed_at < week.as_of,
                     among(a.student_id, users),
                 )
@@ -134,7 +145,17 @@ def read_bank(database: Database, week: Week) -> Bank:
     if bank:
         anchors = bank.linking["n_anchors"] if bank.linking else None
         scale = ScaleFacts(bank.model, bank.week_start, len(found), anchors, None)
-    return Bank(questions, dict(zip(names["item_id"], names["text"], strict=True)), scale)
+    return Bank(questions, _unsound(database, bank), dict(zip(names["item_id"], names["text"], strict=True)), scale)
+
+
+def _unsound(database: Database, bank: Calibration | None) -> Ints:
+    """Questions that do not follow the model, or have drifted: none to recommend."""
+    items, drift = tables.mirt_item_params.c, tables.item_drift.c
+    identity = bank.run_id if bank else None
+    flagged = sa.select(items.item_id).where(items.run_id == identity, items.flag.is_not(None))
+    drifted = sa.select(drift.item_id).where(drift.run_id == identity, drift.flag)
+    found = {row.item_id for query in (flagged, drifted) for row in database.rows(query)}
+    return np.array(sorted(found), dtype=np.int64)
 
 
 def records(frame: pd.DataFrame) -> list[Row]:

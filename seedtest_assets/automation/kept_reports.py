@@ -24,7 +24,8 @@ class Reconciled:
     Attributes:
         orphans: files that no row lists (a batch ended between the two, a student was erased, a format was given
             up): deleted.
-        lost: rows whose file is gone: deleted, so that the week's next batch makes the report anew.
+        lost: rows whose file is gone from this place: deleted, so that the week's next batch makes the report anew.
+            Rows of another place (a bucket, a prefix or a folder that the settings do not name now) stay.
     """
 
     orphans: int
@@ -35,11 +36,12 @@ def reconcile(database: Database, store: ArtifactStore) -> Reconciled:
     """Delete the files that nothing lists, and the rows that list nothing."""
     lists = (tables.report_artifact, tables.cohort_report_artifact)
     # Rows first: what they list was kept before, so it is found now.
-    listed = {row.storage_key for table in lists for row in database.rows(sa.select(table.c.storage_key))}
+    rows = [row for table in lists for row in database.rows(sa.select(table.c.storage_key, table.c.url))]
+    listed = {row.storage_key for row in rows}
     kept = {found.key: found.modified for found in store.kept(PREFIX)}
     old = datetime.now(UTC) - GRACE
     orphans = store.delete(key for key, modified in kept.items() if key not in listed and modified < old)
-    lost = sorted(listed - kept.keys())
+    lost = sorted({row.storage_key for row in rows if row.url == store.url(row.storage_key)} - kept.keys())
     gone = sa.any_(sa.cast(sa.literal(lost, ARRAY(sa.Text)), ARRAY(sa.Text)))
     with database.transaction() as connection:
         for table in lists:

@@ -58,7 +58,7 @@ def expected_correct(theta: float, se: float, questions: Questions) -> Floats:
     """Probability of a correct answer to each question, over the uncertainty of ability.
 
     The logistic curve averaged over a normal ability, by MacKay (1992): the slope is divided by
-    sqrt(1 + pi a^2 se^2 / 8). Off by less than .01 for a * se up to 2.
+    sqrt(1 + pi a^2 se^2 / 8). Off by less than .01 for a * se up to 1.9.
 
     Args:
         theta: ability, logits.

@@ -82,12 +82,13 @@ def ability(weeks: Sequence[WeekFacts], axis: Axis) -> bytes:
     band = known.mark_area(color=BLUE, opacity=0.18).encode(x=x, y=alt.Y("lower:Q"), y2="upper:Q")
     line = known.mark_line(color=BLUE, strokeWidth=2.5).encode(x=x, y=y)
     dots = known.mark_circle(color=BLUE, size=55, opacity=1).encode(x=x, y=y)
+    limits = known.mark_rule(color=BLUE, opacity=0.35).encode(x=x, y=alt.Y("lower:Q"), y2="upper:Q")
     own = (
         alt.Chart(frame[frame["own"].notna()])
         .mark_point(color=GREY, size=35, filled=False, clip=True)
         .encode(x=x, y=alt.Y("own:Q"))
     )
-    return svg(alt.layer(band, own, line, dots).properties(width=WIDTH, height=190))
+    return svg(alt.layer(band, limits, own, line, dots).properties(width=WIDTH, height=190))
 
 
 def topics(facts: Sequence[TopicFacts], overall: float | None, axis: Axis, untitled: str) -> bytes:

@@ -41,12 +41,14 @@ class WeekFacts:
         attempts: questions answered in it.
         ability: over the look-back window, as of the week's end.
         own_week: ability by the week's own answers alone.
+        linked: its calibration was brought onto the reference scale; None where there is no ability.
     """
 
     week_start: date
     attempts: int
     ability: Estimate | None
     own_week: Estimate | None
+    linked: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -158,10 +160,11 @@ class StudentFacts:
         name: how the student wants to be addressed; None = not known.
         lang: of the report.
         week_start: Monday of the week.
-        as_of: the day on which midnight facts end; the Monday after the week when it is over.
+        as_of: the day on whose midnight the facts end; the Monday after the week when all of it is in them.
         lookback_days: days of answers that ability rests on.
         weeks: the history, oldest first, this week last.
-        correct: correct answers of this week.
+        answered: questions answered in this week.
+        correct: of these correct.
         active_days: days with answers in this week.
         sessions: in four weeks.
         idle_days: whole days without an answer.
@@ -170,6 +173,7 @@ class StudentFacts:
         lapsed: away for so long that no risk is computed.
         risk: probability of 14 silent days within the horizon. It chooses the advice, and is not printed.
         improvement: ability of the last 14 days less that of the 14 before.
+        improvement_method: theta; or accuracy: logits of shares right in their place; None = not known.
         efficiency: relative gain of time on correct answers.
         recovery: share of earlier errors now right.
         engagement: 0 to 1.
@@ -193,6 +197,7 @@ class StudentFacts:
     as_of: date
     lookback_days: int
     weeks: list[WeekFacts]
+    answered: int
     correct: int
     active_days: int
     sessions: int
@@ -202,6 +207,7 @@ class StudentFacts:
     lapsed: bool
     risk: float | None
     improvement: Estimate | None
+    improvement_method: str | None
     efficiency: Estimate | None
     recovery: Estimate | None
     engagement: Estimate | None

@@ -21,6 +21,10 @@ ROWS = 12
 """Longest table of a report."""
 PAUSE_DAYS = 5
 """Idle days from which a short session is suggested."""
+STEADY_DAYS = 3.5
+"""Mean days from one active day to the next up to which a rhythm is called steady: twice a week."""
+CERTAIN = 0.9
+"""Probability from which a goal needs no more practice."""
 HIGH_RISK = 0.5
 """Risk of a silence from which it is suggested earlier."""
 
@@ -85,7 +89,7 @@ class StudentReport:
     @property
     def advice(self) -> str:
         """What to do next: at most three things."""
-        return "\n".join(f"- {line}" for line in self._advice())
+        return "\n".join(f"- {line}" for line in [*self._advice()] or [self.say("advice.free")])
 
     # -- ability ---------------------------------------------------------------------------------------------
 
@@ -132,6 +136,10 @@ class StudentReport:
         }
         if scale.anchors is None:
             return self.say("ability.unlinked", **facts)
+        own = [week.week_start for week in self.facts.weeks if week.ability and not week.linked]
+        if own:
+            since = self.language.date(max(own) + timedelta(days=7))
+            return self.say("ability.partly", anchors=scale.anchors, since=since, **facts)
         return self.say("ability.linked", anchors=scale.anchors, **facts)
 
     # -- topics ----------------------------------------------------------------------------------------------
@@ -266,6 +274,10 @@ class StudentReport:
         kind = "usual"
         if week.flag:
             kind = "unusual_up" if week.value > week.expected.value else "unusual_down"
+        elif week.expected.upper is not None and week.value > week.expected.upper:
+            kind = "above"
+        elif week.expected.lower is not None and week.value < week.expected.lower:
+            kind = "below"
         return self.say(f"outlook.{kind}", value=number(week.value), interval=self.language.interval(week.expected))
 
     @property
@@ -297,7 +309,7 @@ class StudentReport:
 
     @property
     def _answered(self) -> int:
-        return self.facts.weeks[-1].attempts if self.facts.weeks else 0
+        return self.facts.answered
 
     @property
     def _last_day(self) -> date:
@@ -332,12 +344,13 @@ class StudentReport:
     @property
     def _goal_tile(self) -> str:
         goal = self._overall_goal
+        label = self.say("tiles.goal" if goal is None or goal.own else "tiles.default_goal")
         if goal is None:
-            return tile(UNKNOWN, self.say("tiles.goal"), self.say("tiles.unknown"))
+            return tile(UNKNOWN, label, self.say("tiles.unknown"))
         by = self.say("tiles.by", day=self.language.day(goal.day))
         limits = self.language.percent_interval(goal.probability)
         below = by if limits == UNKNOWN else f"{by} ({limits})"
-        return tile(percent(goal.probability.value), self.say("tiles.goal"), below)
+        return tile(percent(goal.probability.value), label, below)
 
     @property
     def _worked(self) -> str:
@@ -356,7 +369,7 @@ class StudentReport:
             return self.say("story.no_slope")
         kind = "up" if slope.lower > 0 else "down" if slope.upper < 0 else "level"
         return self.say(
-            f"story.{kind}", slope=signed(slope.value), lower=signed(slope.lower), upper=signed(slope.upper)
+            f"story.{kind}", slope=signed(slope.value, 3), lower=signed(slope.lower, 3), upper=signed(slope.upper, 3)
         )
 
     def _advice(self) -> Iterable[str]:
@@ -369,12 +382,15 @@ class StudentReport:
             yield f"{self.say('advice.practise', topic=self._topic(topic))} {self._why(topic)}".rstrip()
         if self.facts.review:
             yield self.say("advice.review", len(self.facts.review))
-        if not self.facts.lapsed and self._answered:
-            days = self.say("story.days", max(self.facts.active_days, LISTED))
-            yield self.say("advice.short") if self._is_pausing else self.say("advice.keep", days=days)
+        if self.facts.lapsed:
+            return
+        if self._is_pausing:
+            yield self.say("advice.short")
+        elif self._answered:
+            yield self.say("advice.keep", days=self.say("story.days", max(self.facts.active_days, LISTED)))
 
     def _why(self, topic: str) -> str:
-        if any(goal.topic == topic for goal in self.facts.goals):
+        if any(goal.topic == topic and goal.probability.value < CERTAIN for goal in self.facts.goals):
             return self.say("advice.because_goal")
         if any(known.topic == topic and known.strength < 0 for known in self.facts.topics):
             return self.say("advice.because_weak")
@@ -390,7 +406,10 @@ class StudentReport:
             return self.say("rhythm.away", days=self.facts.idle_days)
         if self.facts.idle_days >= PAUSE_DAYS:
             return self.say("rhythm.pause", days=self.facts.idle_days)
-        return self.say("advice.short") if self._is_pausing else self.say("rhythm.steady")
+        if self._is_pausing:
+            return self.say("advice.short")
+        gap = self.facts.mean_gap_days
+        return self.say("rhythm.steady") if gap is not None and gap <= STEADY_DAYS else ""
 
     def _topic(self, topic: str) -> str:
         return shown(topic) or self.say("topics.untitled")
@@ -432,7 +451,9 @@ class StudentReport:
             ("engagement", facts.engagement, "sessions", 2),
             ("goal", goal.probability if goal else None, "weeks", 2),
         ):
-            means = self.say(f"numbers.{name}_means", lookback=facts.lookback_days)
+            by_accuracy = name == "improvement" and facts.improvement_method == "accuracy"
+            kind = "by_accuracy" if by_accuracy else "means"
+            means = self.say(f"numbers.{name}_{kind}", lookback=facts.lookback_days)
             if estimate is None:
                 yield self.say(f"numbers.{name}"), self.say("numbers.unknown"), UNKNOWN, UNKNOWN, means
                 continue

@@ -80,6 +80,10 @@ class Bucket:
                 CacheControl="private",
                 **self._encryption,
             )
+        return self.url(key)
+
+    def url(self, key: str) -> str:
+        """See `Place`."""
         return f"s3://{self.name}/{self.prefix}{key}"
 
     def link(self, key: str, expires: timedelta) -> str:

@@ -49,6 +49,10 @@ class Folder:
                 draft.unlink(missing_ok=True)
         return path.as_uri()
 
+    def url(self, key: str) -> str:
+        """See `Place`."""
+        return (self.root / key).as_uri()
+
     def link(self, key: str, expires: timedelta) -> str:
         """See `Place`. The file's URL, which does not expire."""
         with self._told("read"):

@@ -27,6 +27,9 @@ class Place(Protocol):
     def put(self, key: str, body: bytes, content_type: str) -> str:
         """Keep `body`, all of it or nothing, in place of what was there; returns its URL."""
 
+    def url(self, key: str) -> str:
+        """Where `key` is kept, or would be: no address that opens anything."""
+
     def link(self, key: str, expires: timedelta) -> str:
         """An address at which a browser finds what is kept."""
 

@@ -76,6 +76,10 @@ class ArtifactStore(dg.ConfigurableResource[None]):
         url = self.place.put(checked(key), body, content_type)
         return Stored(key, url, hashlib.sha256(body).hexdigest(), len(body))
 
+    def url(self, key: str) -> str:
+        """Where the place that the settings name keeps `key`, or would."""
+        return self.place.url(checked(key))
+
     def link(self, key: str, expires: timedelta | None = None) -> str:
         """An address at which a browser finds what is kept: one that is signed for S3, or the file's own.
 

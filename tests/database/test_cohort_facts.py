@@ -50,8 +50,8 @@ DEFAULTS = {
 
 
 def student(number):
-    """A key whose first eight characters tell the number."""
-    return uuid.UUID(f"{number:08d}-0000-4000-8000-000000000000")
+    """A key whose last eight characters tell the number."""
+    return uuid.UUID(f"00000000-0000-4000-8000-0000{number:08d}")
 
 
 def close(value, half):

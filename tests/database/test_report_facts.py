@@ -151,7 +151,7 @@ def test_indicators_have_the_intervals_of_their_origin(database, week, kpi):
         anomaly_flag=True,
         forecast_theta=0.3,
         provenance={
-            "i_t": {"lower": -0.1, "upper": 0.5},
+            "i_t": {"lower": -0.1, "upper": 0.5, "method": "theta"},
             "e_t": {"n": 31},
             "growth_slope": {"lower": 0.01, "upper": 0.09},
             "anomaly_score": {"value": -2.0, "expected": 0.1, "lower": -0.7, "upper": 0.9},
@@ -159,7 +159,7 @@ def test_indicators_have_the_intervals_of_their_origin(database, week, kpi):
         },
     )
     facts = only(database, week)
-    assert facts.improvement == Estimate(0.2, -0.1, 0.5)
+    assert (facts.improvement, facts.improvement_method) == (Estimate(0.2, -0.1, 0.5), "theta")
     assert facts.efficiency == Estimate(0.1, n=31)
     assert facts.slope == Estimate(0.05, 0.01, 0.09)
     assert facts.forecast == Estimate(0.3, -0.5, 1.1, 9)
@@ -191,6 +191,7 @@ def test_weeks_have_no_gaps_and_end_with_this_one(database, week, kpi, metrics, 
     assert facts.weeks[-1].ability == Estimate(0.4, 0.4 - half, 0.4 + half, 55)
     assert facts.weeks[-1].own_week == Estimate(0.9, n=5)
     assert facts.weeks[1].ability is None
+    assert [known.linked for known in facts.weeks] == [False, None, None, False]
     assert (facts.sessions, facts.active_days, facts.idle_days) == (4, 2, 1)
 
 
@@ -269,7 +270,7 @@ def test_topics_are_counted_over_four_weeks_and_compared_with_ability_of_their_o
     # In its own week the student's ability was -1: half a logit above it then, far below today's.
     assert (found["geometry"].strength, found["geometry"].attempts) == (1, 0)
     assert found[""].strength == -1
-    assert facts.correct == 4
+    assert (facts.answered, facts.correct) == (5, 4)
     assert facts.next_topics == ["geometry"]  # not practised for two weeks; the nameless one cannot be
 
 
@@ -317,6 +318,7 @@ def test_practice_is_of_what_was_not_answered_and_reviews_are_of_what_was_missed
         ("first question", "algebra", MONDAY + timedelta(days=2), MONDAY + timedelta(days=4))
     ]
     assert ann.reviews_due == 1
+    assert [known.linked for known in ann.weeks] == [False]  # no row of mirt_ability names the calibration
     (question,) = bob.practice
     assert (question.question, question.topic) == ("first question", "algebra")
     assert question.probability == pytest.approx(expit(0.85))
@@ -331,6 +333,31 @@ def test_the_scale_is_that_of_the_newest_calibration(database, week, kpi, metric
     assert (scale.model, scale.calibrated, scale.n_items, scale.anchors) == ("2PL", MONDAY, 2, 7)
     expected, lower, upper = right_of_hundred(0.0, 0.5, Questions(*questions))
     assert scale.right_of_hundred == Estimate(pytest.approx(expected), lower, upper)
+
+
+def test_questions_that_misfit_or_drift_are_not_recommended(database, week, kpi, metrics, bank, write):
+    kpi(ANN)
+    metrics(ANN, MONDAY, theta=0.05, theta_se=0.0)
+    assert [question.question for question in only(database, week).practice] == ["first question"]
+    write("UPDATE analytics.mirt_item_params SET flag = 'misfit' WHERE item_id = 1")
+    assert only(database, week).practice == []
+    write("UPDATE analytics.mirt_item_params SET flag = NULL")
+    write(f"INSERT INTO analytics.item_drift (run_id, item_id, flag, severity) VALUES ('{BANK}', 1, true, 'large')")
+    assert only(database, week).practice == []
+
+
+def test_facts_end_where_the_weeks_own_do(database, week, kpi, metrics, answer, practised):
+    """The night after Sunday has not run, or failed: the rows are of Saturday's."""
+    kpi(ANN)
+    metrics(ANN, MONDAY, as_of=datetime(2026, 3, 8, tzinfo=UTC))
+    practised(ANN, "algebra", MONDAY + timedelta(days=5), 3, 1)
+    practised(ANN, "algebra", MONDAY + timedelta(days=6), 4, 4)
+    answer(ANN, 1, MONDAY + timedelta(days=5), correct=False)
+    answer(ANN, 2, MONDAY + timedelta(days=6), correct=False)
+    facts = only(database, week)
+    assert facts.as_of == MONDAY + timedelta(days=6)
+    assert (facts.answered, facts.correct) == (3, 1)
+    assert [question.question for question in facts.review] == ["1"]
 
 
 @pytest.mark.parametrize(("segment", "found"), [("early", "early"), ("unsegmented", None)])

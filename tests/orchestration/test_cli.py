@@ -80,7 +80,8 @@ def test_reports_are_made_for_one_or_all_and_what_is_missing_is_said(seedtest, d
     assert "reports: 1 made, 0 unchanged" in output
     for arguments, said in (
         (("--week", "2026-03-09"), "No student has a row in weekly_kpi for the week of 2026-03-09"),
-        (("--week", "2026-03-04", "--user", str(uuid.UUID(int=99))), "None of the students asked for"),
+        (("--week", "2026-03-04", "--user", str(uuid.UUID(int=99))), "1 of the students asked for have no row"),
+        (("--week", "2199-01-01"), "has not begun"),
         (("--user", "nobody"), "UUID"),
     ):
         code, output = seedtest("report", *arguments)

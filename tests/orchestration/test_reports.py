@@ -98,11 +98,11 @@ def test_a_run_may_ask_for_some(reports_job, cohort, students):
 
 
 def test_asking_for_nobody_who_is_there_is_refused_with_the_week(cohort, computed, reports_job):
-    with pytest.raises(PermanentFailure, match=f"None of the students asked for .* {LAST}"):
+    with pytest.raises(PermanentFailure, match=f"1 of the students asked for have no row .* {LAST}"):
         students_of(cohort, Week.of(LAST), ReportConfig(user_ids=["00000000-0000-0000-0000-000000000001"]))
     result = reports_job(LAST, report_artifact={"user_ids": ["00000000-0000-0000-0000-000000000001"]})
     assert not result.success
-    assert "None of the students asked for" in why(result)
+    assert "1 of the students asked for have no row" in why(result)
 
 
 def test_a_place_that_is_missing_is_said(reports_job, monkeypatch):

@@ -224,6 +224,39 @@ def test_a_report_that_fails_later_leaves_the_older_one(database, bucket, week, 
     agrees(database, bucket)
 
 
+def test_another_place_gets_the_reports_and_its_rows_survive_a_wrong_setting(
+    database, in_s3, seaweed, week, users, monkeypatch
+):
+    monkeypatch.setattr(kept_reports, "GRACE", timedelta(0))
+    one = users[:1]
+    make_reports(database, in_s3(seaweed.url, S3_PREFIX="here"), week, one)
+    before = rows(database)
+    empty = in_s3(seaweed.url, S3_PREFIX="there")
+    assert reconcile(database, empty) == Reconciled(orphans=0, lost=0)
+    assert rows(database) == before
+    assert make_reports(database, empty, week, one).made == 1
+    assert all("/there/" in row.url for row in rows(database))
+    agrees(database, empty)
+
+
+def test_who_is_in_the_week_no_more_has_no_report(database, bucket, week, users):
+    make_reports(database, bucket, week, users[:3])
+    with database.transaction() as connection:
+        connection.execute(sa.delete(tables.weekly_kpi).where(tables.weekly_kpi.c.user_id == users[1]))
+    assert make_reports(database, bucket, week, [users[0]]).unchanged == 1
+    assert {str(row.user_id) for row in rows(database)} == {users[0], users[2]}
+
+
+def test_a_failure_goes_with_the_next_report_that_is_there(database, bucket, week, users, picky):
+    make_reports(database, bucket, week, users[:1])
+    picky(called(0))
+    assert make_reports(database, bucket, week, users[:1], again=True).failed == 1
+    assert len(rows(database, FAILURE)) == 1
+    picky()
+    assert make_reports(database, bucket, week, users[:1]).unchanged == 1
+    assert rows(database, FAILURE) == []
+
+
 def test_what_nothing_lists_is_collected_and_what_is_gone_is_made_again(database, bucket, week, users, monkeypatch):
     make_reports(database, bucket, week, users[:2])
     bucket.put("reports/cohort/2026-03-02/report.html", b"listed by nobody", "text/html")

@@ -62,10 +62,13 @@ def test_every_phrase_is_said_somewhere(lang, tmp_path, monkeypatch):
     monkeypatch.setattr(Language, "say", listening)
     level, down = Estimate(0.01, -0.1, 0.1), Estimate(-0.2, -0.3, -0.1)
     others = (
-        replace(FULL, slope=level, unusual=replace(FULL.unusual, flag=False), segment=None, next_topics=["Geometry"]),
+        replace(FULL, slope=level, unusual=replace(FULL.unusual, value=0.5, flag=False), segment=None, next_topics=["Geometry"]),
         replace(FULL, slope=down, unusual=replace(FULL.unusual, value=-1.0), idle_days=6, practice=[], name=None),
         replace(FULL, goals=[replace(FULL.goals[0], own=False, probability=Estimate(0.5))], risk=0.8, slope=None),
         replace(FULL, as_of=WEEK + timedelta(days=3), scale=replace(FULL.scale, anchors=None), next_topics=["x"]),
+        replace(FULL, weeks=[replace(FULL.weeks[0], linked=False), *FULL.weeks[1:]], improvement_method="accuracy"),
+        replace(FULL, unusual=replace(FULL.unusual, value=1.3, flag=False), answered=0, correct=0),
+        replace(FULL, unusual=replace(FULL.unusual, value=-0.5, flag=False), answered=0, next_topics=[], review=[]),
         replace(FULL, topics=[replace(topic, strength=0) for topic in FULL.topics]),
         replace(EMPTY, weeks=FULL.weeks, scale=FULL.scale),
         replace(EMPTY, scale=FULL.scale),
@@ -87,13 +90,13 @@ def test_the_first_page_says_the_weeks_numbers(tmp_path):
     assert "Mon 2 Mar – Sun 8 Mar 2026" in text
     for said in (
         "You answered **15 questions** on 4 days this week, 60% of them correctly.",
-        "Your ability is **rising**: by +0.09 a week, most probably between +0.03 and +0.15.",
+        "Your ability is **rising**: by +0.090 a week, most probably between +0.030 and +0.150.",
         "[63]{.value}",
         "between 52 and 74",
         "[74%]{.value}",
         "by 20 Apr (55% to 90%)",
         "Practise **Fractions** next. It is your goal that needs most.",
-        "**2 questions** that you missed are due again.",
+        "Questions that you missed are due again: begin with the **2** under “Once more”.",
     ):
         assert said in text
 
@@ -137,14 +140,14 @@ def test_what_is_missing_is_said(tmp_path):
         "title: Weekly learning report\n",
         "You answered no question this week.",
         "As soon as you answer more questions",
-        "Your ability is not known yet.",
+        "Your ability is not known yet: that takes answers",
         "No questions are calibrated yet, so there is no scale.",
         "no answers to look at by topic",
         "Without a known ability",
         "Nothing that you missed is due",
-        "No chance can be told yet",
-        "There is no forecast yet",
-        "cannot be told",
+        "No chance is known for this week",
+        "There is no forecast for next week",
+        "Whether this week was unusual is not known",
         "| Ability θ (logits) | not known yet | – | – |",
     ):
         assert said in text
@@ -167,6 +170,57 @@ def test_who_is_away_is_welcome(tmp_path):
     assert "rising" not in text
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"idle_days": 9, "risk": 0.6, "answered": 0}, "A short session is enough"),
+        ({"idle_days": 2, "risk": 0.6}, "A short session is enough"),
+        ({"idle_days": 2, "risk": 0.1}, "Keep your rhythm"),
+        ({"idle_days": 2, "risk": None, "answered": 0, "next_topics": [], "review": []}, "Nothing is pressing"),
+    ],
+)
+def test_there_is_advice_for_everybody(changed, said, tmp_path):
+    assert said in document(replace(FULL, **changed), tmp_path)
+
+
+@pytest.mark.parametrize(("gap", "praised"), [(2.0, True), (3.5, True), (3.6, False), (None, False)])
+def test_a_rhythm_is_praised_where_there_is_one(gap, praised, tmp_path):
+    text = document(replace(FULL, mean_gap_days=gap), tmp_path)
+    assert ("A steady rhythm like this" in text) == praised
+
+
+@pytest.mark.parametrize(
+    ("value", "flag", "said"),
+    [
+        (1.5, True, "clearly better"),
+        (-1.5, True, "harder than usual"),
+        (1.3, False, "somewhat above what was to be expected"),
+        (-0.5, False, "somewhat below what was to be expected"),
+        (0.5, False, "within what is usual"),
+    ],
+)
+def test_a_week_outside_of_its_interval_is_not_called_usual(value, flag, said, tmp_path):
+    text = document(replace(FULL, unusual=replace(FULL.unusual, value=value, flag=flag)), tmp_path)
+    assert said in text
+    assert text.count("usual: −0.40 to 1.20") == (not flag)
+
+
+def test_a_goal_that_is_nearly_sure_is_no_reason_and_the_platforms_is_not_the_students(tmp_path):
+    sure = [replace(goal, own=False, probability=Estimate(0.97)) for goal in FULL.goals]
+    text = document(replace(FULL, goals=sure), tmp_path)
+    assert "It is your goal that needs most." not in text
+    assert "It is below your other topics." in text
+    assert "chance to reach the platform's goal" in text
+    assert "chance to reach your goal" not in text
+
+
+def test_weeks_before_the_common_scale_are_not_called_comparable(tmp_path):
+    early = [replace(week, linked=number > 2) for number, week in enumerate(FULL.weeks)]
+    text = document(replace(FULL, weeks=early), tmp_path)
+    assert "but weeks before 2 February 2026 were not" in text
+    assert "Weeks are comparable" not in text
+
+
 def test_of_500_topics_those_with_most_answers_are_shown_and_the_rest_counted(tmp_path):
     text = document(MANY_TOPICS, tmp_path)
     assert "488 more topics are not shown" in text
@@ -176,8 +230,8 @@ def test_of_500_topics_those_with_most_answers_are_shown_and_the_rest_counted(tm
 
 def test_a_week_that_runs_says_so(tmp_path):
     text = document(replace(FULL, as_of=WEEK + timedelta(days=3)), tmp_path)
-    assert "This week is not over: the numbers are those until the end of Wed 4 Mar." in text
-    assert "This week is not over" not in document(replace(FULL, as_of=AS_OF), tmp_path)
+    assert "These are the numbers until the end of Wed 4 Mar; the rest of the week is not in them." in text
+    assert "These are the numbers until" not in document(replace(FULL, as_of=AS_OF), tmp_path)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -215,6 +269,8 @@ def test_no_field_is_without_a_use(tmp_path):
     changed = {
         "weeks": FULL.weeks[:-1],
         "lookback_days": 90,
+        "answered": 20,
+        "improvement_method": "accuracy",
         "correct": 3,
         "active_days": 2,
         "sessions": 5,
