@@ -58,16 +58,18 @@ def student(seed: int) -> facts.StudentFacts:
     ]
     return facts.StudentFacts(
         user_id=UUID(int=draw.getrandbits(128)), name=f"Student {seed}", lang=draw.choice(["en", "ko"]),
-        week_start=WEEK, as_of=WEEK + timedelta(weeks=1), weeks=weeks, correct=draw.randrange(40),
+        week_start=WEEK, as_of=WEEK + timedelta(weeks=1), lookback_days=60, weeks=weeks, answered=40,
+        correct=draw.randrange(40),
         active_days=draw.randrange(8), sessions=12, idle_days=draw.randrange(8), mean_gap_days=1.5,
         session_minutes=22.0, lapsed=False, risk=draw.random(), improvement=estimate(draw, 0, 0.3),
+        improvement_method="theta",
         efficiency=estimate(draw, 0, 0.2), recovery=share(draw), engagement=share(draw),
         slope=estimate(draw, 0, 0.1), forecast=estimate(draw, 0, 1),
         unusual=facts.UnusualFacts(draw.gauss(0, 1), estimate(draw, 0, 1), draw.random() < 0.1), goals=goals,
         topics=topics, next_topics=names[:3],
         practice=[facts.QuestionFacts(f"question {n}", names[n], 0.7) for n in range(5)],
         review=[facts.QuestionFacts(f"question {n}", names[n], None, WEEK, WEEK) for n in range(5)],
-        reviews_due=9, segment=None, scale=facts.ScaleFacts("2PL", WEEK, 400, 20, share(draw)),
+        reviews_due=9, segment=None, scale=facts.ScaleFacts("2PL", WEEK, 400, 20, facts.Estimate(63.0, 52, 74)),
     )  # fmt: skip
 
 
