@@ -62,7 +62,8 @@ def test_every_phrase_is_said_somewhere(lang, tmp_path, monkeypatch):
     monkeypatch.setattr(Language, "say", listening)
     level, down = Estimate(0.01, -0.1, 0.1), Estimate(-0.2, -0.3, -0.1)
     others = (
-        replace(FULL, slope=level, unusual=replace(FULL.unusual, value=0.5, flag=False), segment=None, next_topics=["Geometry"]),
+        replace(FULL, slope=level, unusual=replace(FULL.unusual, value=0.5, flag=False)),
+        replace(FULL, segment=None, next_topics=["Geometry"]),
         replace(FULL, slope=down, unusual=replace(FULL.unusual, value=-1.0), idle_days=6, practice=[], name=None),
         replace(FULL, goals=[replace(FULL.goals[0], own=False, probability=Estimate(0.5))], risk=0.8, slope=None),
         replace(FULL, as_of=WEEK + timedelta(days=3), scale=replace(FULL.scale, anchors=None), next_topics=["x"]),
