@@ -19,6 +19,7 @@ from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES, PermanentFailure
 from seedtest_assets.reports.cohort_facts import COHORT_FACTS
 from seedtest_assets.reports.language import FOLDER
+from seedtest_assets.reports.renderers import named
 from seedtest_assets.resources.artifact_store import ArtifactStore
 from seedtest_assets.resources.database import Database, Rows, run_id
 from seedtest_assets.resources.report_renderer import Request, render_batch, renderer
@@ -98,10 +99,10 @@ def make_cohort_report(database: Database, store: ArtifactStore, week: Week, aga
         TransientFailure: the object store or the database is away.
     """
     using, formats = renderer(), settings().report_format
-    named = f"{using.name}: {using.version}"
+    rendered_by = named(using)
     with database.alone("cohort report", week.start):
         facts = cohort_facts(database, week)
-        digest = input_hash(COHORT_FACTS.dump_json(facts), named)
+        digest = input_hash(COHORT_FACTS.dump_json(facts), rendered_by)
         if not again and _known_hashes(database, store, week) == dict.fromkeys(formats, digest):
             return False
         request = Request(COHORT, DOCUMENT, COHORT_FACTS.dump_python(facts, mode="json"))
@@ -111,7 +112,7 @@ def make_cohort_report(database: Database, store: ArtifactStore, week: Week, aga
                 f"The teacher's report on the week of {week.start} was not made: {report.problem}. "
                 "An older one, if there is one, stays."
             )
-        _keep(database, store, week, report.files, renderer=named, input_hash=digest, lang=facts.lang)
+        _keep(database, store, week, report.files, renderer=rendered_by, input_hash=digest, lang=facts.lang)
     return True
 
 

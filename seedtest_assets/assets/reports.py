@@ -24,6 +24,7 @@ from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES, PermanentFailure
 from seedtest_assets.reports.facts import STUDENT
 from seedtest_assets.reports.language import FOLDER
+from seedtest_assets.reports.renderers import named
 from seedtest_assets.resources.artifact_store import ArtifactStore, Stored
 from seedtest_assets.resources.database import Database, Rows, run_id
 from seedtest_assets.resources.report_renderer import Rendered, Request, render_batch, renderer
@@ -139,13 +140,12 @@ def report_artifact(
             "open": "seedtest report --week " + week.key + " --user USER_ID --open",
         }
     )
+    without = batch.asked - batch.made - batch.unchanged
     yield dg.AssetCheckResult(
         check_name="every_report_made",
-        passed=batch.made + batch.unchanged == batch.asked,
+        passed=without == 0,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{batch.asked - batch.made - batch.unchanged} students without one: see analytics.report_failure"
-        if batch.made + batch.unchanged < batch.asked
-        else None,
+        description=f"{without} students without one: see analytics.report_failure" if without else None,
         metadata={"asked": batch.asked, "failed": batch.failed},
     )
 
@@ -197,7 +197,7 @@ def make_reports(
         TransientFailure: the object store or the database is away; what was made until then is listed.
     """
     using, batch, unwritten = renderer(), Batch(len(users)), _Unwritten()
-    named = f"{using.name}: {using.version}"
+    rendered_by = named(using)
     with database.alone("report batch", week.start):
         _forget_absent(database, week)
         known = {} if again else _known_hashes(database, store, week, users)
@@ -210,14 +210,14 @@ def make_reports(
                     _keep(store, week, Rendered(str(facts.user_id), {}, facts.reason), unwritten, batch)
                     progress(batch)
                     continue
-                user, digest = str(facts.user_id), input_hash(STUDENT.dump_json(facts), named)
+                user, digest = str(facts.user_id), input_hash(STUDENT.dump_json(facts), rendered_by)
                 if known.get(user) == dict.fromkeys(settings().report_format, digest):
                     batch.unchanged += 1
                     if user in failed_before:
                         unwritten.users.add(user)
                     progress(batch)
                     continue
-                waiting[user] = {"renderer": named, "input_hash": digest, "lang": facts.lang}
+                waiting[user] = {"renderer": rendered_by, "input_hash": digest, "lang": facts.lang}
                 yield Request(user, DOCUMENT, STUDENT.dump_python(facts, mode="json"))
 
         try:

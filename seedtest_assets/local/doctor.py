@@ -20,6 +20,7 @@ from seedtest_assets.local.machine import Machine
 from seedtest_assets.local.processes import port_is_free
 from seedtest_assets.local.services import COMPILED, MODELS, SERVICES, is_ready
 from seedtest_assets.local.webserver import PORTS, Webserver
+from seedtest_assets.reports.renderers import named
 from seedtest_assets.resources.artifact_store import ArtifactStore
 from seedtest_assets.resources.report_renderer import renderer
 from seedtest_assets.settings import settings
@@ -125,8 +126,7 @@ def _database(machine: Machine) -> Iterator[Check]:
 
 def _reports() -> Iterator[Check]:
     try:
-        using = renderer()
-        yield Check("reports", True, f"by {using.name}: {using.version}")
+        yield Check("reports", True, f"by {named(renderer())}")
     except PermanentFailure as failure:
         yield Check("reports", False, "cannot be rendered", str(failure.description))
     if not settings().s3_bucket and not settings().report_folder:

@@ -16,10 +16,11 @@ import vl_convert
 
 from seedtest_assets.reports.facts import TopicFacts, WeekFacts
 from seedtest_assets.reports.language import shown
+from seedtest_assets.reports.renderers import FONT
 from seedtest_assets.settings import settings
 
-FONT, MEASURED = "Noto Sans CJK KR", "sans-serif"
-"""The font that is shown, and the one that text is measured in: the shown one is large, and takes twice as long."""
+MEASURED = "sans-serif"
+"""The font that text is measured in: the one that is shown is large, and takes twice as long."""
 BLUE, ORANGE, GREEN, VERMILION, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#6b7280"
 WIDTH = 440
 LINE = 24

@@ -45,6 +45,11 @@ class Renderer(Protocol):
         """Render each folder's report.qmd; a bad one does not stop the rest."""
 
 
+def named(renderer: Renderer) -> str:
+    """A renderer with its version, as report_artifact lists it."""
+    return f"{renderer.name}: {renderer.version}"
+
+
 @dataclass(frozen=True)
 class Bundled:
     """pandoc, then Typst in this process: needs no more than what is installed with the pipeline.

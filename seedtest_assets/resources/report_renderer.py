@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from seedtest_assets.failures import PermanentFailure, TransientFailure
+from seedtest_assets.reports.language import FOLDER
 from seedtest_assets.reports.renderers import FONT, Bundled, Format, Quarto, Renderer
 from seedtest_assets.reports.rendering import Rendered, Request
 from seedtest_assets.settings import settings
 
 __all__ = ["Format", "Rendered", "Renderer", "Request", "render_batch", "renderer"]
 
-DESIGN = Path(__file__).parents[2] / "quarto_reports"
+DESIGN = FOLDER
 REPORT_SECONDS = 60.0
 """A report that takes longer hangs."""
 START_SECONDS = 120.0
