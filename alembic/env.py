@@ -2,7 +2,8 @@
 
 from logging.config import fileConfig
 
-from sqlalchemy import create_engine
+import sqlalchemy as sa
+from sqlalchemy.schema import CreateSchema
 
 from alembic import context
 from seedtest_assets import tables
@@ -26,13 +27,17 @@ options = {
     "include_schemas": True,
     "include_name": include_name,
     "compare_server_default": True,
+    "version_table_schema": tables.TENANT,
 }
 if context.is_offline_mode():
     context.configure(url=normalised_url(url.get_secret_value()), literal_binds=True, **options)
     with context.begin_transaction():
         context.run_migrations()
 else:
-    engine = create_engine(normalised_url(url.get_secret_value()))
+    engine = sa.create_engine(normalised_url(url.get_secret_value()))
+    if tables.TENANT and not sa.inspect(engine).has_schema(tables.TENANT):
+        with engine.begin() as connection:
+            connection.execute(CreateSchema(tables.TENANT))
     with engine.connect() as connection:
         context.configure(connection=connection, **options)
         with context.begin_transaction():

@@ -199,7 +199,9 @@ def report(
     for line in found:
         console.print(line, soft_wrap=True)
     if failed:
-        _give_up("analytics.report_failure says why those reports failed.")
+        from seedtest_assets import tables
+
+        _give_up(f"{tables.report_failure.fullname} says why those reports failed.")
     if open_ and found:
         typer.launch(found[0].split()[-1])
 
@@ -514,8 +516,10 @@ def _observe(asset: str, metadata: dict[str, Any]) -> None:
     """Report on an asset what no run of it has done, where the UI shows it: numbers, no ids."""
     import dagster as dg
 
+    from seedtest_assets.assets.common import asset_key
+
     with dg.DagsterInstance.get() as instance:
-        instance.report_runless_asset_event(dg.AssetObservation(asset, metadata=metadata))
+        instance.report_runless_asset_event(dg.AssetObservation(asset_key(asset), metadata=metadata))
 
 
 def _run(

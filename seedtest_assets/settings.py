@@ -16,6 +16,8 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 QUALIFIED_NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}$")
+TAKEN = {"public", "intake", "analytics", "information_schema", "seedtest", "reports"}
+"""Names that are no tenant's: schemas of others, the code location without a tenant, and where its reports are kept."""
 
 
 class Settings(BaseSettings):
@@ -37,9 +39,16 @@ class Settings(BaseSettings):
     seedtest_data_end: date | None = Field(
         default=None, description="Last day of a historical data set: 'today' for freshness checks and alerts."
     )
-    seedtest_attempt_relation: str = Field(
-        default="intake.attempt",
-        description="Table or view of answered questions, schema.name; an application's own view is read in place.",
+    seedtest_tenant: str | None = Field(
+        default=None,
+        pattern="^[a-z][a-z0-9]{0,39}$",
+        description="One of several schools in a database: the name of its schema, of its code location, and what its "
+        "asset keys, pools and reports begin with. None: schemas intake and analytics.",
+    )
+    seedtest_attempt_relation: str | None = Field(
+        default=None,
+        description="Table or view of answered questions, schema.name, such as an application's own view, read in "
+        "place; by default intake.attempt, of a tenant its own attempt.",
     )
 
     mirt_model: Literal["Rasch", "2PL", "3PL"] = Field(default="2PL", description="Item response model.")
@@ -255,10 +264,17 @@ class Settings(BaseSettings):
             return formats
         return tuple(dict.fromkeys(part.strip() for part in formats.split(",")))
 
+    @field_validator("seedtest_tenant")
+    @classmethod
+    def _no_other_schema(cls, name: str | None) -> str | None:
+        if name in TAKEN:
+            raise ValueError(f"{name!r} cannot name a tenant: the schema is another's")
+        return name
+
     @field_validator("seedtest_attempt_relation")
     @classmethod
-    def _qualified(cls, name: str) -> str:
-        if not QUALIFIED_NAME.fullmatch(name):
+    def _qualified(cls, name: str | None) -> str | None:
+        if name is not None and not QUALIFIED_NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a plain lower-case schema.name")
         return name
 

@@ -1,6 +1,7 @@
 """Every table once: for Alembic, for the writers, for the checks and for the column schema in the UI.
 
-Two schemas: `intake` holds facts, `analytics` what is derived from them. A column's `comment` is its meaning (it
+Two schemas: `intake` holds facts, `analytics` what is derived from them; a tenant (SEEDTEST_TENANT) has both in one of
+its own. A column's `comment` is its meaning (it
 reaches PostgreSQL and the Dagster UI); `info["range"]` is the closed interval its values must lie in, which
 the integrity checks enforce. Unknown is NULL, never 0.
 """
@@ -10,6 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP, UUID
 
+from seedtest_assets.settings import settings
+
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -17,7 +20,10 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
-SCHEMAS = ("intake", "analytics")
+TENANT = settings().seedtest_tenant
+INTAKE, ANALYTICS, PUBLIC = (TENANT, TENANT, TENANT) if TENANT else ("intake", "analytics", "public")
+"""Where facts are, what is derived from them, and what the application shows: of a tenant all in its own schema."""
+SCHEMAS = {INTAKE, ANALYTICS}
 NO_TOPIC = "(none)"
 """The topic of answers whose question carries none."""
 OVERALL = "(overall)"
@@ -64,7 +70,7 @@ def _user() -> sa.Column[Any]:
 
 
 def _part_of(fit: str, comment: str) -> sa.Column[Any]:
-    parent = sa.ForeignKey(f"analytics.{fit}.run_id", ondelete="CASCADE")
+    parent = sa.ForeignKey(f"{ANALYTICS}.{fit}.run_id", ondelete="CASCADE")
     return sa.Column("run_id", UUID(), parent, primary_key=True, comment=comment)
 
 
@@ -142,7 +148,7 @@ attempt = sa.Table(
     sa.UniqueConstraint("source", "source_id"),
     sa.Index(None, "completed_at"),
     sa.Index(None, "student_id", "item_id"),
-    schema="intake",
+    schema=INTAKE,
     comment="One row per answered question.",
 )
 
@@ -156,7 +162,7 @@ attempt_reject = sa.Table(
     _required("payload", JSONB(), "the row or document as it came"),
     _required("seen_at", _instant(), "when it was first refused", server_default=sa.func.now()),
     sa.UniqueConstraint("source", "source_id"),
-    schema="intake",
+    schema=INTAKE,
     comment="What could not be taken in, with the reason. Nothing is dropped silently.",
 )
 
@@ -165,7 +171,7 @@ item_key = sa.Table(
     metadata,
     sa.Column("item_id", sa.BigInteger(), primary_key=True, autoincrement=False),
     _required("text", sa.Text(), "the question's text id at its source", unique=True),
-    schema="intake",
+    schema=INTAKE,
     comment="Text ids of questions whose item_id was derived from them.",
 )
 
@@ -175,7 +181,7 @@ intake_cursor = sa.Table(
     sa.Column("source", sa.Text(), primary_key=True, comment="an incremental source"),
     _required("updated_at", _instant(), "keyset position: the last document's updated_at"),
     _required("id", UUID(), "keyset position: the last document's id"),
-    schema="intake",
+    schema=INTAKE,
     comment="How far each incremental source has been read.",
 )
 
@@ -190,7 +196,7 @@ learning_goal = sa.Table(
     _required("priority", sa.Integer(), "lower comes first", server_default="1"),
     _required("valid_from", _instant(), "a week uses the goals set before its as_of"),
     sa.Index(None, "user_id"),
-    schema="intake",
+    schema=INTAKE,
     comment="What a student aims at, overall or per topic.",
 )
 
@@ -200,7 +206,7 @@ student_attribute = sa.Table(
     sa.Column("user_id", UUID(), primary_key=True),
     sa.Column("name", sa.Text(), primary_key=True),
     _required("value", sa.Text(), "the group the student belongs to"),
-    schema="intake",
+    schema=INTAKE,
     comment="Groups for DIF and fairness checks only; never a covariate of a model.",
 )
 
@@ -215,7 +221,7 @@ student_profile = sa.Table(
     ),
     _optional("report_lang", sa.Text(), "language of the student's report, en or ko; NULL = REPORT_LANG"),
     sa.CheckConstraint("report_lang in ('en', 'ko')", name="report_lang"),
-    schema="intake",
+    schema=INTAKE,
     comment="How a student wants to be addressed. Optional, and all of it personal.",
 )
 
@@ -224,7 +230,7 @@ holiday = sa.Table(
     metadata,
     sa.Column("date", sa.Date(), primary_key=True),
     sa.Column("name", sa.Text(), primary_key=True),
-    schema="intake",
+    schema=INTAKE,
     comment="Days off.",
 )
 
@@ -239,7 +245,7 @@ fit_attempt = sa.Table(
     _required("published", sa.Boolean(), "the fit became a bank"),
     _required("diagnostics", JSONB(), "what the fit reported"),
     _optional("reason", sa.Text(), "why it was not published"),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="A log of every fit that was tried, published or not.",
 )
 
@@ -253,7 +259,7 @@ mirt_fit_meta = sa.Table(
     _required("metrics", JSONB(), "log_lik, n_students, n_items, n_responses, iterations, converged, …"),
     _required("fitted_at", _instant(), "when the fit was written", server_default=sa.func.now()),
     *_dagster_run(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="One published calibration per week.",
 )
 
@@ -278,7 +284,7 @@ mirt_item_params = sa.Table(
     _number("rmsd", "root mean square deviation from the model's curve", 0, 1),
     _optional("flag", sa.Text(), "what is wrong with the item; NULL = not judged or nothing"),
     _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Item parameters of each calibration, P(correct) = c + (1 - c) / (1 + exp(-a (theta - b))).",
 )
 
@@ -296,7 +302,7 @@ mirt_ability = sa.Table(
     _number("lz_star", "person fit, standard normal under the model; far below 0 = answers that do not fit"),
     _fit("bank_run_id", "the calibration it was scored with; an older one when this week's failed", "mirt_fit_meta"),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Ability over the look-back window: an average, good for level, not a growth response.",
 )
 
@@ -315,7 +321,7 @@ item_anchor = sa.Table(
     _required("bank", UUID(), "the calibration it was taken from"),
     _optional("valid_to", _instant(), "weeks with as_of from here on are not; NULL = in force"),
     _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="The reference scale: items with the parameters to which every week is linked. Set once, by rule.",
 )
 
@@ -336,7 +342,7 @@ item_drift = sa.Table(
     _required("flag", sa.Boolean(), "drifted: significant and large enough to matter"),
     _required("severity", sa.Text(), "none, moderate or large"),
     _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="How far each anchor has moved from its reference parameters, after a link that drift does not bend.",
 )
 
@@ -364,7 +370,7 @@ item_dif = sa.Table(
     _number("lr_effect", "absolute difference of the groups' logits, mean over the focal students", 0),
     _required("flag", sa.Boolean(), "significant and large enough to matter"),
     _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Differential item functioning: items that are harder for a group than for equally able others.",
 )
 
@@ -384,7 +390,7 @@ bank_health = sa.Table(
     _number("share_well_measured", "share of the students whose standard error is at most 0.5", 0, 1),
     _required("details", JSONB(), "deciles of exposure; items and students by difficulty band"),
     _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Whether the item bank serves its students: how it is used, and how well it measures where they are.",
 )
 
@@ -405,7 +411,7 @@ features_topic_daily = sa.Table(
     _required("last_seen_at", _instant(), "the last answer of the day"),
     *_origin(),
     sa.Index(None, "date"),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="What a student did in a topic on a day, and how able in it afterwards.",
 )
 
@@ -437,7 +443,7 @@ weekly_metrics = sa.Table(
     _count("theta_week_n", "answers of this ISO week on calibrated items", required=False),
     _fit("bank_run_id", "the calibration behind i_t and theta_week", "mirt_fit_meta", required=False),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Improvement, efficiency, recovery, engagement and their parts, per student and week.",
 )
 
@@ -455,7 +461,7 @@ survival_fit_meta = sa.Table(
     _count("n", "landmarks that the KPI's horizon was fitted on"),
     _count("events", "of these followed by silence"),
     *_dagster_run(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="One published fit per week of the risk of falling silent for 14 days.",
 )
 
@@ -478,7 +484,7 @@ survival_risk = sa.Table(
     _required("trigger", sa.Text(), "schedule, or inactivity: rescored by the sensor"),
     _fit("fit_run_id", "the fit it was predicted with; an older one when this week's failed", "survival_fit_meta"),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Each student's probability of falling silent, calibrated, with its interval.",
 )
 
@@ -498,7 +504,7 @@ churn_alert = sa.Table(
     _optional("acknowledged_at", _instant(), "set by whoever cares for the student"),
     _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
     sa.Index(None, "notified_at"),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Students whose risk has crossed the threshold, once for each time it did.",
 )
 
@@ -521,7 +527,7 @@ growth_glmm_meta = sa.Table(
     _count("n", "own-week topic scores that it was fitted on"),
     _count("n_students", "students among them"),
     *_dagster_run(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="One published fit per week of score ~ week + (week|student) + (1|topic), week 0 = as_of.",
 )
 
@@ -537,7 +543,7 @@ growth_glmm_effect = sa.Table(
     _number("total", "the cohort's value plus the deviation: the student's own line; NULL for topics"),
     _number("total_se", "its standard error, the cohort's included", 0),
     _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="How each student, and each topic, deviates from the cohort's line.",
 )
 
@@ -553,7 +559,7 @@ growth_brms_meta = sa.Table(
     _count("n", "own-week scores that it was fitted on"),
     _count("n_students", "students among them"),
     *_dagster_run(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="One published Bayesian fit per week of score ~ week + (week|student) with known standard errors.",
 )
 
@@ -578,7 +584,7 @@ growth_goal = sa.Table(
     _optional("instead", sa.Text(), "why it is normal where the posterior was asked for"),
     _fit("fit_run_id", "the fit it was predicted with", "growth_brms_meta", "growth_glmm_meta"),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Each student's probability to reach each goal, from the latent line at the goal's date.",
 )
 
@@ -601,7 +607,7 @@ prophet_fit_meta = sa.Table(
         "backtest", JSONB(), "by engine: mase, coverage of its own 90 % interval, n; pooled over scope and metric"
     ),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="One forecast per weekly series of the cohort, a topic or a segment.",
 )
 
@@ -621,7 +627,7 @@ anomalies = sa.Table(
     _required("method", sa.Text(), "eb_student (empirical Bayes), or one_step by the engine that forecasts the series"),
     _optional("reason", sa.Text(), "why there is no score"),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Each closed week of each series, and of each student, beside what was to be expected.",
 )
 
@@ -636,7 +642,7 @@ theta_forecast = sa.Table(
     _number("upper", "95 % limit", -40, 40),
     _count("n_weeks", "own-week scores of the student that it rests on"),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Next week's own-week theta: each student's level in a robust local-level model, shrunk to the cohort.",
 )
 
@@ -657,7 +663,7 @@ segment_meta = sa.Table(
     _required("model", JSONB(), "features, scaling and parameters: all that assigns a student"),
     _count("n_students", "students that it was fitted on"),
     *_dagster_run(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="One segmentation of the students per run.",
 )
 
@@ -675,7 +681,7 @@ user_segment = sa.Table(
     _required("features_snapshot", JSONB(), "the student's features"),
     _fit("fit_run_id", "the segmentation", "segment_meta"),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="The segment of each student.",
 )
 
@@ -688,7 +694,7 @@ segment_transition = sa.Table(
     _count("n", "students"),
     _number("share", f"of the students who were in from_segment; NULL for those who were in {NO_SEGMENT}", 0, 1),
     _required("computed_at", _instant(), "when the row was written", server_default=sa.func.now()),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Where the students of each segment of the segmentation before are now.",
 )
 
@@ -715,7 +721,7 @@ weekly_kpi = sa.Table(
     _optional("segment_label", sa.Text(), "the student's segment"),
     _required("provenance", JSONB(), "method, n, interval and run_id of each number"),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="One row per student and week: what all models said.",
 )
 
@@ -724,7 +730,7 @@ report_artifact = sa.Table(
     metadata,
     sa.Column("user_id", UUID(), primary_key=True, comment="the student"),
     *_report(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Each student's weekly report, where it is kept, and what it was made of.",
 )
 
@@ -732,7 +738,7 @@ cohort_report_artifact = sa.Table(
     "cohort_report_artifact",
     metadata,
     *_report(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="The teacher's report on a week.",
 )
 
@@ -743,7 +749,7 @@ report_failure = sa.Table(
     sa.Column("week_start", sa.Date(), primary_key=True, comment="Monday of the ISO week"),
     _required("reason", sa.Text(), "what went wrong, without a word of the report"),
     *_origin(),
-    schema="analytics",
+    schema=ANALYTICS,
     comment="Reports that could not be made. A row goes once the report is there.",
 )
 
@@ -760,17 +766,13 @@ exam_results = sa.Table(
     sa.Column("result_json", JSONB()),
     sa.Column("created_at", _instant()),
     sa.Column("updated_at", _instant()),
-    schema="public",
+    schema=PUBLIC,
 )
 
 
-def attempt_relation(qualified_name: str) -> sa.TableClause:
-    """The table or view of attempts, by name, with the contract's columns.
-
-    Args:
-        qualified_name: `schema.name`, as SEEDTEST_ATTEMPT_RELATION gives it.
-    """
-    schema, name = qualified_name.split(".")
+def attempt_relation() -> sa.TableClause:
+    """The relation of answered questions: SEEDTEST_ATTEMPT_RELATION, or `attempt`. It has the contract's columns."""
+    schema, name = (settings().seedtest_attempt_relation or attempt.fullname).split(".")
     columns = (
         sa.column(column.name, column.type) for column in attempt.c if column.name not in {"source", "source_id"}
     )

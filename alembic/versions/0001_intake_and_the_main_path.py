@@ -10,17 +10,18 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from alembic import op
+from seedtest_assets.tables import ANALYTICS, INTAKE, TENANT
 
 revision: str = "0001"
 down_revision: str | None = None
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-ITEM_PARAMS_CURRENT = """
-CREATE VIEW analytics.mirt_item_params_current AS
+ITEM_PARAMS_CURRENT = f"""
+CREATE VIEW {ANALYTICS}.mirt_item_params_current AS
 SELECT item.*
-FROM analytics.mirt_item_params AS item
-WHERE item.run_id = (SELECT run_id FROM analytics.mirt_fit_meta ORDER BY week_start DESC LIMIT 1)
+FROM {ANALYTICS}.mirt_item_params AS item
+WHERE item.run_id = (SELECT run_id FROM {ANALYTICS}.mirt_fit_meta ORDER BY week_start DESC LIMIT 1)
 """
 
 # What the readers of the earlier system query: its keys, on top of the table with proper columns.
@@ -44,8 +45,9 @@ FROM analytics.weekly_kpi
 
 
 def upgrade() -> None:
-    op.execute("CREATE SCHEMA IF NOT EXISTS intake")
-    op.execute("CREATE SCHEMA IF NOT EXISTS analytics")
+    if not TENANT:  # a tenant's schema is there: it holds Alembic's own table
+        op.execute("CREATE SCHEMA IF NOT EXISTS intake")
+        op.execute("CREATE SCHEMA IF NOT EXISTS analytics")
     op.create_table(
         "features_topic_daily",
         sa.Column("user_id", sa.UUID(), nullable=False, comment="the student"),
@@ -84,7 +86,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "topic_id", "date", name=op.f("pk_features_topic_daily")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="What a student did in a topic on a day, and how able in it afterwards.",
     )
     op.create_index(
@@ -92,7 +94,7 @@ def upgrade() -> None:
         "features_topic_daily",
         ["date"],
         unique=False,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.create_table(
         "fit_attempt",
@@ -108,7 +110,7 @@ def upgrade() -> None:
         ),
         sa.Column("reason", sa.Text(), nullable=True, comment="why it was not published"),
         sa.PrimaryKeyConstraint("asset", "week_start", "tried_at", name=op.f("pk_fit_attempt")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="A log of every fit that was tried, published or not.",
     )
     op.create_table(
@@ -146,7 +148,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "week_start", name=op.f("pk_mirt_ability")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Ability over the look-back window: an average, good for level, not a growth response.",
     )
     op.create_table(
@@ -195,7 +197,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_mirt_fit_meta")),
         sa.UniqueConstraint("week_start", name=op.f("uq_mirt_fit_meta_week_start")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="One published calibration per week.",
     )
     op.create_table(
@@ -248,7 +250,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "week_start", name=op.f("pk_weekly_kpi")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="One row per student and week: what all models said.",
     )
     op.create_table(
@@ -336,7 +338,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "week_start", name=op.f("pk_weekly_metrics")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Improvement, efficiency, recovery, engagement and their parts, per student and week.",
     )
     op.create_table(
@@ -391,16 +393,16 @@ def upgrade() -> None:
         sa.Column("topic_id", sa.Text(), nullable=True, comment="topic of the question"),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt")),
         sa.UniqueConstraint("source", "source_id", name=op.f("uq_attempt_source_source_id")),
-        schema="intake",
+        schema=INTAKE,
         comment="One row per answered question.",
     )
-    op.create_index(op.f("ix_attempt_completed_at"), "attempt", ["completed_at"], unique=False, schema="intake")
+    op.create_index(op.f("ix_attempt_completed_at"), "attempt", ["completed_at"], unique=False, schema=INTAKE)
     op.create_index(
         op.f("ix_attempt_student_id_item_id"),
         "attempt",
         ["student_id", "item_id"],
         unique=False,
-        schema="intake",
+        schema=INTAKE,
     )
     op.create_table(
         "attempt_reject",
@@ -423,7 +425,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_attempt_reject")),
         sa.UniqueConstraint("source", "source_id", name=op.f("uq_attempt_reject_source_source_id")),
-        schema="intake",
+        schema=INTAKE,
         comment="What could not be taken in, with the reason. Nothing is dropped silently.",
     )
     op.create_table(
@@ -431,7 +433,7 @@ def upgrade() -> None:
         sa.Column("date", sa.Date(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("date", "name", name=op.f("pk_holiday")),
-        schema="intake",
+        schema=INTAKE,
         comment="Days off.",
     )
     op.create_table(
@@ -445,7 +447,7 @@ def upgrade() -> None:
         ),
         sa.Column("id", sa.UUID(), nullable=False, comment="keyset position: the last document's id"),
         sa.PrimaryKeyConstraint("source", name=op.f("pk_intake_cursor")),
-        schema="intake",
+        schema=INTAKE,
         comment="How far each incremental source has been read.",
     )
     op.create_table(
@@ -454,7 +456,7 @@ def upgrade() -> None:
         sa.Column("text", sa.Text(), nullable=False, comment="the question's text id at its source"),
         sa.PrimaryKeyConstraint("item_id", name=op.f("pk_item_key")),
         sa.UniqueConstraint("text", name=op.f("uq_item_key_text")),
-        schema="intake",
+        schema=INTAKE,
         comment="Text ids of questions whose item_id was derived from them.",
     )
     op.create_table(
@@ -472,17 +474,17 @@ def upgrade() -> None:
             comment="a week uses the goals set before its as_of",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_learning_goal")),
-        schema="intake",
+        schema=INTAKE,
         comment="What a student aims at, overall or per topic.",
     )
-    op.create_index(op.f("ix_learning_goal_user_id"), "learning_goal", ["user_id"], unique=False, schema="intake")
+    op.create_index(op.f("ix_learning_goal_user_id"), "learning_goal", ["user_id"], unique=False, schema=INTAKE)
     op.create_table(
         "student_attribute",
         sa.Column("user_id", sa.UUID(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("value", sa.Text(), nullable=False, comment="the group the student belongs to"),
         sa.PrimaryKeyConstraint("user_id", "name", name=op.f("pk_student_attribute")),
-        schema="intake",
+        schema=INTAKE,
         comment="Groups for DIF and fairness checks only; never a covariate of a model.",
     )
     op.create_table(
@@ -517,38 +519,41 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(
             ["run_id"],
-            ["analytics.mirt_fit_meta.run_id"],
+            [f"{ANALYTICS}.mirt_fit_meta.run_id"],
             name=op.f("fk_mirt_item_params_run_id_mirt_fit_meta"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("run_id", "item_id", name=op.f("pk_mirt_item_params")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Item parameters of each calibration, P(correct) = c + (1 - c) / (1 + exp(-a (theta - b))).",
     )
     op.execute(ITEM_PARAMS_CURRENT)
-    op.execute(OLD_READERS)
+    if not TENANT:  # the earlier system knew one school
+        op.execute(OLD_READERS)
 
 
 def downgrade() -> None:
-    op.execute("DROP VIEW public.weekly_kpi")
-    op.execute("DROP VIEW analytics.mirt_item_params_current")
-    op.drop_table("mirt_item_params", schema="analytics")
-    op.drop_table("student_attribute", schema="intake")
-    op.drop_index(op.f("ix_learning_goal_user_id"), table_name="learning_goal", schema="intake")
-    op.drop_table("learning_goal", schema="intake")
-    op.drop_table("item_key", schema="intake")
-    op.drop_table("intake_cursor", schema="intake")
-    op.drop_table("holiday", schema="intake")
-    op.drop_table("attempt_reject", schema="intake")
-    op.drop_index(op.f("ix_attempt_student_id_item_id"), table_name="attempt", schema="intake")
-    op.drop_index(op.f("ix_attempt_completed_at"), table_name="attempt", schema="intake")
-    op.drop_table("attempt", schema="intake")
-    op.drop_table("weekly_metrics", schema="analytics")
-    op.drop_table("weekly_kpi", schema="analytics")
-    op.drop_table("mirt_fit_meta", schema="analytics")
-    op.drop_table("mirt_ability", schema="analytics")
-    op.drop_table("fit_attempt", schema="analytics")
-    op.drop_index(op.f("ix_features_topic_daily_date"), table_name="features_topic_daily", schema="analytics")
-    op.drop_table("features_topic_daily", schema="analytics")
-    op.execute("DROP SCHEMA analytics")
-    op.execute("DROP SCHEMA intake")
+    if not TENANT:
+        op.execute("DROP VIEW public.weekly_kpi")
+    op.execute(f"DROP VIEW {ANALYTICS}.mirt_item_params_current")
+    op.drop_table("mirt_item_params", schema=ANALYTICS)
+    op.drop_table("student_attribute", schema=INTAKE)
+    op.drop_index(op.f("ix_learning_goal_user_id"), table_name="learning_goal", schema=INTAKE)
+    op.drop_table("learning_goal", schema=INTAKE)
+    op.drop_table("item_key", schema=INTAKE)
+    op.drop_table("intake_cursor", schema=INTAKE)
+    op.drop_table("holiday", schema=INTAKE)
+    op.drop_table("attempt_reject", schema=INTAKE)
+    op.drop_index(op.f("ix_attempt_student_id_item_id"), table_name="attempt", schema=INTAKE)
+    op.drop_index(op.f("ix_attempt_completed_at"), table_name="attempt", schema=INTAKE)
+    op.drop_table("attempt", schema=INTAKE)
+    op.drop_table("weekly_metrics", schema=ANALYTICS)
+    op.drop_table("weekly_kpi", schema=ANALYTICS)
+    op.drop_table("mirt_fit_meta", schema=ANALYTICS)
+    op.drop_table("mirt_ability", schema=ANALYTICS)
+    op.drop_table("fit_attempt", schema=ANALYTICS)
+    op.drop_index(op.f("ix_features_topic_daily_date"), table_name="features_topic_daily", schema=ANALYTICS)
+    op.drop_table("features_topic_daily", schema=ANALYTICS)
+    if not TENANT:
+        op.execute("DROP SCHEMA analytics")
+        op.execute("DROP SCHEMA intake")

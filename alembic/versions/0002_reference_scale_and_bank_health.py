@@ -10,22 +10,23 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from alembic import op
+from seedtest_assets.tables import ANALYTICS
 
 revision: str = "0002"
 down_revision: str | None = "0001"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
-ITEM_PARAMS_CURRENT = """
-CREATE VIEW analytics.mirt_item_params_current AS
+ITEM_PARAMS_CURRENT = f"""
+CREATE VIEW {ANALYTICS}.mirt_item_params_current AS
 SELECT item.*
-FROM analytics.mirt_item_params AS item
-WHERE item.run_id = (SELECT run_id FROM analytics.mirt_fit_meta ORDER BY week_start DESC LIMIT 1)
+FROM {ANALYTICS}.mirt_item_params AS item
+WHERE item.run_id = (SELECT run_id FROM {ANALYTICS}.mirt_fit_meta ORDER BY week_start DESC LIMIT 1)
 """
 
 
 def upgrade() -> None:
-    op.execute("DROP VIEW analytics.mirt_item_params_current")  # it has the columns that the table had then
+    op.execute(f"DROP VIEW {ANALYTICS}.mirt_item_params_current")  # it has the columns that the table had then
     op.create_table(
         "item_anchor",
         sa.Column("item_id", sa.BigInteger(), autoincrement=False, nullable=False, comment="attempt.item_id"),
@@ -57,7 +58,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("item_id", "valid_from", name=op.f("pk_item_anchor")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="The reference scale: items with the parameters to which every week is linked. Set once, by rule.",
     )
     op.create_table(
@@ -118,12 +119,12 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(
             ["run_id"],
-            ["analytics.mirt_fit_meta.run_id"],
+            [f"{ANALYTICS}.mirt_fit_meta.run_id"],
             name=op.f("fk_bank_health_run_id_mirt_fit_meta"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_bank_health")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Whether the item bank serves its students: how it is used, and how well it measures where they are.",
     )
     op.create_table(
@@ -176,12 +177,12 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(
             ["run_id"],
-            ["analytics.mirt_fit_meta.run_id"],
+            [f"{ANALYTICS}.mirt_fit_meta.run_id"],
             name=op.f("fk_item_dif_run_id_mirt_fit_meta"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("run_id", "item_id", "attribute", "focal", name=op.f("pk_item_dif")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Differential item functioning: items that are harder for a group than for equally able others.",
     )
     op.create_table(
@@ -215,12 +216,12 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(
             ["run_id"],
-            ["analytics.mirt_fit_meta.run_id"],
+            [f"{ANALYTICS}.mirt_fit_meta.run_id"],
             name=op.f("fk_item_drift_run_id_mirt_fit_meta"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("run_id", "item_id", name=op.f("pk_item_drift")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="How far each anchor has moved from its reference parameters, after a link that drift does not bend.",
     )
     op.add_column(
@@ -231,7 +232,7 @@ def upgrade() -> None:
             nullable=True,
             comment="person fit, standard normal under the model; far below 0 = answers that do not fit",
         ),
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.alter_column(
         "mirt_ability",
@@ -240,7 +241,7 @@ def upgrade() -> None:
         comment="answers in the look-back window that it rests on",
         existing_comment="first attempts in the look-back window",
         existing_nullable=False,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.alter_column(
         "mirt_ability",
@@ -249,7 +250,7 @@ def upgrade() -> None:
         comment="Rasch, 2PL or 3PL",
         existing_comment="Rasch or 2PL",
         existing_nullable=False,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.alter_column(
         "mirt_fit_meta",
@@ -258,7 +259,7 @@ def upgrade() -> None:
         comment="Rasch, 2PL or 3PL",
         existing_comment="Rasch or 2PL",
         existing_nullable=False,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.alter_column(
         "mirt_fit_meta",
@@ -267,19 +268,19 @@ def upgrade() -> None:
         comment="onto the reference scale; NULL = on this window's own scale, of mean 0",
         existing_comment="onto the reference scale; NULL = on this window's own N(0, 1) scale",
         existing_nullable=True,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.add_column(
         "mirt_item_params",
         sa.Column("cov_ab", sa.Double(), nullable=True, comment="covariance of the estimates of a and b"),
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.execute(ITEM_PARAMS_CURRENT)
 
 
 def downgrade() -> None:
-    op.execute("DROP VIEW analytics.mirt_item_params_current")
-    op.drop_column("mirt_item_params", "cov_ab", schema="analytics")
+    op.execute(f"DROP VIEW {ANALYTICS}.mirt_item_params_current")
+    op.drop_column("mirt_item_params", "cov_ab", schema=ANALYTICS)
     op.alter_column(
         "mirt_fit_meta",
         "linking_constants",
@@ -287,7 +288,7 @@ def downgrade() -> None:
         comment="onto the reference scale; NULL = on this window's own N(0, 1) scale",
         existing_comment="onto the reference scale; NULL = on this window's own scale, of mean 0",
         existing_nullable=True,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.alter_column(
         "mirt_fit_meta",
@@ -296,7 +297,7 @@ def downgrade() -> None:
         comment="Rasch or 2PL",
         existing_comment="Rasch, 2PL or 3PL",
         existing_nullable=False,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.alter_column(
         "mirt_ability",
@@ -305,7 +306,7 @@ def downgrade() -> None:
         comment="Rasch or 2PL",
         existing_comment="Rasch, 2PL or 3PL",
         existing_nullable=False,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.alter_column(
         "mirt_ability",
@@ -314,11 +315,11 @@ def downgrade() -> None:
         comment="first attempts in the look-back window",
         existing_comment="answers in the look-back window that it rests on",
         existing_nullable=False,
-        schema="analytics",
+        schema=ANALYTICS,
     )
-    op.drop_column("mirt_ability", "lz_star", schema="analytics")
-    op.drop_table("item_drift", schema="analytics")
-    op.drop_table("item_dif", schema="analytics")
-    op.drop_table("bank_health", schema="analytics")
-    op.drop_table("item_anchor", schema="analytics")
+    op.drop_column("mirt_ability", "lz_star", schema=ANALYTICS)
+    op.drop_table("item_drift", schema=ANALYTICS)
+    op.drop_table("item_dif", schema=ANALYTICS)
+    op.drop_table("bank_health", schema=ANALYTICS)
+    op.drop_table("item_anchor", schema=ANALYTICS)
     op.execute(ITEM_PARAMS_CURRENT)

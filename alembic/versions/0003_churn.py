@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from alembic import op
+from seedtest_assets.tables import ANALYTICS
 
 revision: str = "0003"
 down_revision: str | None = "0002"
@@ -56,12 +57,10 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "crossed_at", name=op.f("pk_churn_alert")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Students whose risk has crossed the threshold, once for each time it did.",
     )
-    op.create_index(
-        op.f("ix_churn_alert_notified_at"), "churn_alert", ["notified_at"], unique=False, schema="analytics"
-    )
+    op.create_index(op.f("ix_churn_alert_notified_at"), "churn_alert", ["notified_at"], unique=False, schema=ANALYTICS)
     op.create_table(
         "survival_fit_meta",
         sa.Column("run_id", sa.UUID(), nullable=False, comment="uuid5 of asset and week"),
@@ -113,7 +112,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_survival_fit_meta")),
         sa.UniqueConstraint("week_start", name=op.f("uq_survival_fit_meta_week_start")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="One published fit per week of the risk of falling silent for 14 days.",
     )
     op.create_table(
@@ -172,13 +171,13 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "week_start", "horizon_days", name=op.f("pk_survival_risk")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Each student's probability of falling silent, calibrated, with its interval.",
     )
 
 
 def downgrade() -> None:
-    op.drop_table("survival_risk", schema="analytics")
-    op.drop_table("survival_fit_meta", schema="analytics")
-    op.drop_index(op.f("ix_churn_alert_notified_at"), table_name="churn_alert", schema="analytics")
-    op.drop_table("churn_alert", schema="analytics")
+    op.drop_table("survival_risk", schema=ANALYTICS)
+    op.drop_table("survival_fit_meta", schema=ANALYTICS)
+    op.drop_index(op.f("ix_churn_alert_notified_at"), table_name="churn_alert", schema=ANALYTICS)
+    op.drop_table("churn_alert", schema=ANALYTICS)

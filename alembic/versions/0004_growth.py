@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from alembic import op
+from seedtest_assets.tables import ANALYTICS
 
 revision: str = "0004"
 down_revision: str | None = "0003"
@@ -57,7 +58,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_growth_brms_meta")),
         sa.UniqueConstraint("week_start", name=op.f("uq_growth_brms_meta_week_start")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="One published Bayesian fit per week of score ~ week + (week|student) with known standard errors.",
     )
     op.create_table(
@@ -117,7 +118,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_growth_glmm_meta")),
         sa.UniqueConstraint("week_start", name=op.f("uq_growth_glmm_meta_week_start")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="One published fit per week of score ~ week + (week|student) + (1|topic), week 0 = as_of.",
     )
     op.create_table(
@@ -175,7 +176,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "week_start", "topic_id", name=op.f("pk_growth_goal")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Each student's probability to reach each goal, from the latent line at the goal's date.",
     )
     op.create_table(
@@ -202,12 +203,12 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(
             ["run_id"],
-            ["analytics.growth_glmm_meta.run_id"],
+            [f"{ANALYTICS}.growth_glmm_meta.run_id"],
             name=op.f("fk_growth_glmm_effect_run_id_growth_glmm_meta"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("run_id", "level", "id", "term", name=op.f("pk_growth_glmm_effect")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="How each student, and each topic, deviates from the cohort's line.",
     )
     op.alter_column(
@@ -217,7 +218,7 @@ def upgrade() -> None:
         comment="growth of ability, logits per week",
         existing_comment="logits per week",
         existing_nullable=True,
-        schema="analytics",
+        schema=ANALYTICS,
     )
 
 
@@ -229,9 +230,9 @@ def downgrade() -> None:
         comment="logits per week",
         existing_comment="growth of ability, logits per week",
         existing_nullable=True,
-        schema="analytics",
+        schema=ANALYTICS,
     )
-    op.drop_table("growth_glmm_effect", schema="analytics")
-    op.drop_table("growth_goal", schema="analytics")
-    op.drop_table("growth_glmm_meta", schema="analytics")
-    op.drop_table("growth_brms_meta", schema="analytics")
+    op.drop_table("growth_glmm_effect", schema=ANALYTICS)
+    op.drop_table("growth_goal", schema=ANALYTICS)
+    op.drop_table("growth_glmm_meta", schema=ANALYTICS)
+    op.drop_table("growth_brms_meta", schema=ANALYTICS)

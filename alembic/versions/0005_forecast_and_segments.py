@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from alembic import op
+from seedtest_assets.tables import ANALYTICS
 
 revision: str = "0005"
 down_revision: str | None = "0004"
@@ -73,7 +74,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("week_start", "scope", "scope_id", "metric", name=op.f("pk_anomalies")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Each closed week of each series, and of each student, beside what was to be expected.",
     )
     op.create_table(
@@ -140,7 +141,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("week_start", "scope", "scope_id", "metric", name=op.f("pk_prophet_fit_meta")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="One forecast per weekly series of the cohort, a topic or a segment.",
     )
     op.create_table(
@@ -207,7 +208,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_segment_meta")),
         sa.UniqueConstraint("week_start", name=op.f("uq_segment_meta_week_start")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="One segmentation of the students per run.",
     )
     op.create_table(
@@ -238,7 +239,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "week_start", name=op.f("pk_theta_forecast")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Next week's own-week theta: each student's level in a robust local-level model, shrunk to the cohort.",
     )
     op.create_table(
@@ -292,7 +293,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "week_start", name=op.f("pk_user_segment")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="The segment of each student.",
     )
     op.create_table(
@@ -316,12 +317,12 @@ def upgrade() -> None:
         ),
         sa.ForeignKeyConstraint(
             ["run_id"],
-            ["analytics.segment_meta.run_id"],
+            [f"{ANALYTICS}.segment_meta.run_id"],
             name=op.f("fk_segment_transition_run_id_segment_meta"),
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("run_id", "from_segment", "to_segment", name=op.f("pk_segment_transition")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Where the students of each segment of the segmentation before are now.",
     )
     op.alter_column(
@@ -331,7 +332,7 @@ def upgrade() -> None:
         comment="standard normal score of the week's own theta",
         existing_comment="standard normal score of the week",
         existing_nullable=True,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.alter_column(
         "weekly_kpi",
@@ -340,7 +341,7 @@ def upgrade() -> None:
         comment="the week's own theta is unusual for this student",
         existing_comment="the week is unusual for this student",
         existing_nullable=True,
-        schema="analytics",
+        schema=ANALYTICS,
     )
 
 
@@ -352,7 +353,7 @@ def downgrade() -> None:
         comment="the week is unusual for this student",
         existing_comment="the week's own theta is unusual for this student",
         existing_nullable=True,
-        schema="analytics",
+        schema=ANALYTICS,
     )
     op.alter_column(
         "weekly_kpi",
@@ -361,11 +362,11 @@ def downgrade() -> None:
         comment="standard normal score of the week",
         existing_comment="standard normal score of the week's own theta",
         existing_nullable=True,
-        schema="analytics",
+        schema=ANALYTICS,
     )
-    op.drop_table("segment_transition", schema="analytics")
-    op.drop_table("user_segment", schema="analytics")
-    op.drop_table("theta_forecast", schema="analytics")
-    op.drop_table("segment_meta", schema="analytics")
-    op.drop_table("prophet_fit_meta", schema="analytics")
-    op.drop_table("anomalies", schema="analytics")
+    op.drop_table("segment_transition", schema=ANALYTICS)
+    op.drop_table("user_segment", schema=ANALYTICS)
+    op.drop_table("theta_forecast", schema=ANALYTICS)
+    op.drop_table("segment_meta", schema=ANALYTICS)
+    op.drop_table("prophet_fit_meta", schema=ANALYTICS)
+    op.drop_table("anomalies", schema=ANALYTICS)

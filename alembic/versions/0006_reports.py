@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from alembic import op
+from seedtest_assets.tables import ANALYTICS, INTAKE
 
 revision: str = "0006"
 down_revision: str | None = "0005"
@@ -60,7 +61,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("week_start", "format", name=op.f("pk_cohort_report_artifact")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="The teacher's report on a week.",
     )
     op.create_table(
@@ -106,7 +107,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "week_start", "format", name=op.f("pk_report_artifact")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Each student's weekly report, where it is kept, and what it was made of.",
     )
     op.create_table(
@@ -128,7 +129,7 @@ def upgrade() -> None:
             comment="when the row was written",
         ),
         sa.PrimaryKeyConstraint("user_id", "week_start", name=op.f("pk_report_failure")),
-        schema="analytics",
+        schema=ANALYTICS,
         comment="Reports that could not be made. A row goes once the report is there.",
     )
     op.create_table(
@@ -148,13 +149,13 @@ def upgrade() -> None:
         ),
         sa.CheckConstraint("report_lang in ('en', 'ko')", name=op.f("ck_student_profile_report_lang")),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_student_profile")),
-        schema="intake",
+        schema=INTAKE,
         comment="How a student wants to be addressed. Optional, and all of it personal.",
     )
 
 
 def downgrade() -> None:
-    op.drop_table("student_profile", schema="intake")
-    op.drop_table("report_failure", schema="analytics")
-    op.drop_table("report_artifact", schema="analytics")
-    op.drop_table("cohort_report_artifact", schema="analytics")
+    op.drop_table("student_profile", schema=INTAKE)
+    op.drop_table("report_failure", schema=ANALYTICS)
+    op.drop_table("report_artifact", schema=ANALYTICS)
+    op.drop_table("cohort_report_artifact", schema=ANALYTICS)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from dagster import AssetExecutionContext
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import FRESH_DAILY, LAST, OWNERS, column_schema, weeks, window
+from seedtest_assets.assets.common import FRESH_DAILY, LAST, OWNERS, asset_key, column_schema, weeks, window
 from seedtest_assets.assets.records import among, days_off
 from seedtest_assets.calendar import WEEKS, Week, current_week, local_midnight
 from seedtest_assets.failures import STEP_RETRIES, PermanentFailure, TransientFailure
@@ -42,12 +42,12 @@ class Delivery:
 
 
 @dg.asset(
-    name="churn_alert",
-    deps=["survival_risk"],
+    key=asset_key("churn_alert"),
+    deps=[asset_key("survival_risk")],
     check_specs=[
         dg.AssetCheckSpec(
             "alerts_delivered",
-            asset="churn_alert",
+            asset=asset_key("churn_alert"),
             description="The webhook, where one is configured (CHURN_WEBHOOK_URL), has taken every open alert that "
             "nobody has acknowledged. What waits is sent by the next run.",
         )

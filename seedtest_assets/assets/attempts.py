@@ -3,11 +3,10 @@
 import dagster as dg
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import OWNERS, column_schema
-from seedtest_assets.settings import settings
+from seedtest_assets.assets.common import OWNERS, asset_key, column_schema
 
 attempt = dg.AssetSpec(
-    key="attempt",
+    key=asset_key("attempt"),
     description=(
         "One row per answered question: who, which question, right or wrong, when. Filled by `seedtest import`, by the "
         "simulator, or from the application's exam_results by the intake job; what cannot be taken in "
@@ -16,5 +15,5 @@ attempt = dg.AssetSpec(
     group_name="intake",
     owners=OWNERS,
     kinds={"postgres"},
-    metadata=column_schema(tables.attempt) | {"dagster/table_name": settings().seedtest_attempt_relation},
+    metadata=column_schema(tables.attempt) | {"dagster/table_name": tables.attempt_relation().fullname},
 )

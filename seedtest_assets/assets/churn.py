@@ -16,7 +16,7 @@ from dagster import AssetExecutionContext
 from seedtest_assets import tables
 from seedtest_assets.assets import plots
 from seedtest_assets.assets.attempts import attempt
-from seedtest_assets.assets.common import local_date, table_spec, weeks, window
+from seedtest_assets.assets.common import asset_key, local_date, pool, table_spec, weeks, window
 from seedtest_assets.assets.records import Known, among, read_records
 from seedtest_assets.calendar import WEEK, WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES, TransientFailure
@@ -84,7 +84,7 @@ def _spec(table: sa.Table, description: str, deps: Sequence[Any], *, skippable: 
 
 LOOK_BACK = dg.TimeWindowPartitionMapping(start_offset=-LOOKBACK_WEEKS)
 EARLIER = dg.TimeWindowPartitionMapping(start_offset=-LOOKBACK_WEEKS, end_offset=-1)
-KNOWN = [attempt, dg.AssetDep("weekly_metrics", partition_mapping=LOOK_BACK)]
+KNOWN = [attempt, dg.AssetDep(asset_key("weekly_metrics"), partition_mapping=LOOK_BACK)]
 
 
 @dg.multi_asset(
@@ -105,33 +105,33 @@ KNOWN = [attempt, dg.AssetDep("weekly_metrics", partition_mapping=LOOK_BACK)]
             "within 7, 14 and 28 days, with its 90 % interval, predicted with the newest published fit. A student who "
             "has been silent for 14 days has lapsed, and has no row until the next answer.",
             # Of its own earlier weeks: what was published is judged when its horizon is over.
-            [*KNOWN, dg.AssetDep("survival_risk", partition_mapping=EARLIER)],
+            [*KNOWN, dg.AssetDep(asset_key("survival_risk"), partition_mapping=EARLIER)],
             skippable=False,
         ),
     ],
     check_specs=[
         dg.AssetCheckSpec(
             "fit_published",
-            asset=tables.survival_risk.name,
+            asset=asset_key(tables.survival_risk.name),
             description="This week's model was fitted as a whole, by the engine that was asked for. If not, "
             "risks come from the newest older fit, or from idle days alone, and nothing else stops.",
         ),
         dg.AssetCheckSpec(
             "risk_is_calibrated",
-            asset=tables.survival_risk.name,
+            asset=asset_key(tables.survival_risk.name),
             description="Of the risks published in the look-back whose horizon is over, the calibration slope lies "
             f"between {LEAST_SLOPE} and {MOST_SLOPE} at each horizon.",
         ),
         dg.AssetCheckSpec(
             "risk_beats_recency",
-            asset=tables.survival_risk.name,
+            asset=asset_key(tables.survival_risk.name),
             description="The same risks have a smaller Brier score than idle days alone would have had.",
         ),
     ],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,
-    pool="r_forecast",
+    pool=pool("r_forecast"),
     can_subset=False,
 )
 def churn(context: AssetExecutionContext, database: Database, forecast: ForecastService) -> Iterator[Any]:
@@ -152,10 +152,10 @@ def churn(context: AssetExecutionContext, database: Database, forecast: Forecast
     )
     if published:
         yield dg.MaterializeResult(
-            asset_key="survival_fit_meta", metadata=_fit_metadata(published, tried.model, record)
+            asset_key=asset_key("survival_fit_meta"), metadata=_fit_metadata(published, tried.model, record)
         )
     yield dg.MaterializeResult(
-        asset_key="survival_risk",
+        asset_key=asset_key("survival_risk"),
         metadata={"dagster/partition_row_count": written["survival_risk"], **_risk_metadata(risks, fit)},
     )
     yield _published_check(tried, fit)
@@ -393,7 +393,7 @@ def _published_check(tried: Tried, fit: PublishedFit | None) -> dg.AssetCheckRes
     ]
     return dg.AssetCheckResult(
         check_name="fit_published",
-        asset_key="survival_risk",
+        asset_key=asset_key("survival_risk"),
         passed=not reasons,
         severity=dg.AssetCheckSeverity.ERROR if tried.failed else dg.AssetCheckSeverity.WARN,
         description="; ".join(reasons) or None,
@@ -418,7 +418,7 @@ def _record_checks(record: dict[str, dict[str, Any]]) -> Iterator[dg.AssetCheckR
         named = ", ".join(f"{value:.2f} at {horizon} days" for horizon, value in found.items())
         yield dg.AssetCheckResult(
             check_name=name,
-            asset_key="survival_risk",
+            asset_key=asset_key("survival_risk"),
             passed=not found,
             severity=dg.AssetCheckSeverity.WARN,
             description=f"{named}: {advice}" if found else (None if known else "no horizon is over yet"),

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from seedtest_assets import tables
 from seedtest_assets.assets.cohort_facts import cohort_facts
-from seedtest_assets.assets.common import FRESH_WEEKLY, OWNERS, column_schema, weeks, window
+from seedtest_assets.assets.common import FRESH_WEEKLY, OWNERS, asset_key, asset_keys, column_schema, weeks, window
 from seedtest_assets.assets.reports import CONTENT_TYPES, artifact, input_hash, storage_key
 from seedtest_assets.assets.weekly_kpi import weekly_kpi
 from seedtest_assets.calendar import WEEKS, Week
@@ -39,12 +39,14 @@ class CohortReportConfig(dg.Config):
 
 
 @dg.asset(
-    name="cohort_report_artifact",
+    key=asset_key("cohort_report_artifact"),
     deps=[
         weekly_kpi,
-        *("survival_risk", "survival_fit_meta", "churn_alert", "anomalies", "prophet_fit_meta", "growth_goal"),
-        *("mirt_item_params", "mirt_ability", "bank_health", "item_drift", "item_dif"),
-        *("features_topic_daily", "weekly_metrics", "user_segment", "segment_meta", "segment_transition"),
+        *asset_keys(
+            "survival_risk", "survival_fit_meta", "churn_alert", "anomalies", "prophet_fit_meta", "growth_goal"
+        ),
+        *asset_keys("mirt_item_params", "mirt_ability", "bank_health", "item_drift", "item_dif"),
+        *asset_keys("features_topic_daily", "weekly_metrics", "user_segment", "segment_meta", "segment_transition"),
     ],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),

@@ -32,6 +32,23 @@ LAST = {"dagster/priority": "-1"}
 """Tags of a step that leads to no student's numbers: of the steps that could run next, those that do come first."""
 
 
+def asset_key(name: str) -> dg.AssetKey:
+    """The asset key of a table: its name, and before it the tenant's, for all tenants of an instance share its keys."""
+    tenant = settings().seedtest_tenant
+    return dg.AssetKey([tenant, name] if tenant else name)
+
+
+def asset_keys(*names: str) -> list[dg.AssetKey]:
+    """The asset keys of several tables."""
+    return [asset_key(name) for name in names]
+
+
+def pool(service: str) -> str:
+    """The pool of an R service: a tenant's weeks come one after the other, different tenants' at the same time."""
+    tenant = settings().seedtest_tenant
+    return f"{tenant}_{service}" if tenant else service
+
+
 def column_schema(table: sa.Table) -> dict[str, Any]:
     """Asset metadata: the table's name, key and columns, as `tables` defines them."""
     key = [column.name for column in table.primary_key]
@@ -66,7 +83,7 @@ def table_spec(
 ) -> dg.AssetSpec:
     """One table of several that are made together."""
     return dg.AssetSpec(
-        key=table.name,
+        key=asset_key(table.name),
         deps=deps,
         description=description,
         skippable=skippable,

@@ -15,6 +15,7 @@ from seedtest_assets.assets.attempts import attempt
 from seedtest_assets.assets.common import (
     FRESH_DAILY,
     OWNERS,
+    asset_key,
     bank_items,
     column_schema,
     local_date,
@@ -38,8 +39,8 @@ KEY = ["user_id", "topic_id", "date"]
 
 
 @dg.asset(
-    name="features_topic_daily",
-    deps=[attempt, dg.AssetDep("mirt_ability", partition_mapping=WEEK_AND_THE_ONE_BEFORE)],
+    key=asset_key("features_topic_daily"),
+    deps=[attempt, dg.AssetDep(asset_key("mirt_ability"), partition_mapping=WEEK_AND_THE_ONE_BEFORE)],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=STEP_RETRIES,

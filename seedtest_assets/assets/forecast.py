@@ -14,7 +14,7 @@ from pydantic import Field
 from seedtest_assets import tables
 from seedtest_assets.assets import plots
 from seedtest_assets.assets.attempts import attempt
-from seedtest_assets.assets.common import FRESH_WEEKLY, table_spec, weeks, window
+from seedtest_assets.assets.common import FRESH_WEEKLY, asset_key, asset_keys, pool, table_spec, weeks, window
 from seedtest_assets.assets.prophet import Prophet, weeks_off
 from seedtest_assets.assets.scores import read_scores
 from seedtest_assets.assets.series import KEY, OVERLAPPING, Panel, Students, read_panel, student_weeks, students_of
@@ -76,7 +76,7 @@ class Found:
 
 
 def _spec(table: sa.Table, description: str) -> dg.AssetSpec:
-    deps = [attempt, "mirt_ability", "weekly_metrics", "user_segment"]
+    deps = [attempt, *asset_keys("mirt_ability", "weekly_metrics", "user_segment")]
     return table_spec(
         table, description, deps=deps, group="forecast", code_version="1", skippable=False, freshness=FRESH_WEEKLY
     )
@@ -105,19 +105,19 @@ def _spec(table: sa.Table, description: str) -> dg.AssetSpec:
     check_specs=[
         dg.AssetCheckSpec(
             "engines_tested",
-            asset=tables.prophet_fit_meta.name,
+            asset=asset_key(tables.prophet_fit_meta.name),
             description="The week is over, and prophet has taken part unless it was not asked to.",
         ),
         dg.AssetCheckSpec(
             "nothing_unusual",
-            asset=tables.anomalies.name,
+            asset=asset_key(tables.anomalies.name),
             description="No series of the cohort, a topic or a segment is flagged: what is should be explained.",
         ),
     ],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,
-    pool="r_forecast",
+    pool=pool("r_forecast"),
     can_subset=False,
 )
 def forecasts(
@@ -146,7 +146,7 @@ def forecasts(
     told = _metadata(found) if found else {}
     for table in contents:
         yield dg.MaterializeResult(
-            asset_key=table.name,
+            asset_key=asset_key(table.name),
             metadata={"dagster/partition_row_count": written[table.name], **told.get(table.name, {})},
         )
     yield _engines_check(asked, found)
@@ -362,7 +362,7 @@ def _engines_check(asked: str, found: Found | None) -> dg.AssetCheckResult:
     reason = found.instead if found else NOT_OVER
     return dg.AssetCheckResult(
         check_name="engines_tested",
-        asset_key="prophet_fit_meta",
+        asset_key=asset_key("prophet_fit_meta"),
         passed=reason is None,
         severity=dg.AssetCheckSeverity.WARN,
         description=reason if found is None or reason is None else f"prophet took no part: {reason}",
@@ -379,7 +379,7 @@ def _unusual_check(found: Found | None) -> dg.AssetCheckResult:
     more = [f"and {len(flagged) - NAMED} more"] if len(flagged) > NAMED else []
     return dg.AssetCheckResult(
         check_name="nothing_unusual",
-        asset_key="anomalies",
+        asset_key=asset_key("anomalies"),
         passed=found is not None and not len(flagged),
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(named + more) or (None if found else NOT_OVER),

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import OWNERS, column_schema
+from seedtest_assets.assets.common import OWNERS, asset_key, column_schema
 from seedtest_assets.calendar import WEEK, Week
 from seedtest_assets.resources.database import Database
 from seedtest_assets.settings import settings
@@ -18,7 +18,7 @@ SET, DEFAULT = "learning_goal", "default"
 """Where a goal comes from."""
 
 learning_goal = dg.AssetSpec(
-    key="learning_goal",
+    key=asset_key("learning_goal"),
     description="What a student aims at, overall or in a topic, and by when. Filled by the application; a student "
     "without an overall goal is given METRICS_DEFAULT_TARGET.",
     group_name="intake",

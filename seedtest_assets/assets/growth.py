@@ -14,7 +14,7 @@ from dagster import AssetExecutionContext
 from seedtest_assets import tables
 from seedtest_assets.assets import plots
 from seedtest_assets.assets.attempts import attempt
-from seedtest_assets.assets.common import FRESH_WEEKLY, table_spec, weeks, window
+from seedtest_assets.assets.common import FRESH_WEEKLY, asset_key, asset_keys, pool, table_spec, weeks, window
 from seedtest_assets.assets.goals import learning_goal, read_goals
 from seedtest_assets.assets.progress import Trend, newest_trend
 from seedtest_assets.assets.scores import read_scores
@@ -127,7 +127,7 @@ class Students:
 
 
 def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec:
-    deps = [attempt, "mirt_ability", "growth_glmm_effect", learning_goal]
+    deps = [attempt, *asset_keys("mirt_ability", "growth_glmm_effect"), learning_goal]
     return table_spec(
         table, description, deps=deps, group="growth", code_version="1", skippable=skippable, freshness=FRESH_WEEKLY
     )
@@ -155,7 +155,7 @@ def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec
     check_specs=[
         dg.AssetCheckSpec(
             "goal_method",
-            asset=tables.growth_goal.name,
+            asset=asset_key(tables.growth_goal.name),
             description="P was found by the method and the engine that were asked for. If not, it comes from "
             "lme4's trend, or another engine, and nothing else stops.",
         )
@@ -163,7 +163,7 @@ def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,
-    pool="r_growth",
+    pool=pool("r_growth"),
     can_subset=False,
 )
 def growth(
@@ -193,9 +193,11 @@ def growth(
         week_start=week.start,
     )
     if fitted:
-        yield dg.MaterializeResult(asset_key="growth_brms_meta", metadata=_fit_metadata(week, students, *fitted))
+        yield dg.MaterializeResult(
+            asset_key=asset_key("growth_brms_meta"), metadata=_fit_metadata(week, students, *fitted)
+        )
     yield dg.MaterializeResult(
-        asset_key="growth_goal",
+        asset_key=asset_key("growth_goal"),
         metadata={
             "dagster/partition_row_count": written["growth_goal"],
             **(_goal_metadata(rows, predictor, students, goals) if predictor and len(rows) else {}),
@@ -437,7 +439,7 @@ def _method_check(tried: Tried | None, predictor: Predictor | None) -> dg.AssetC
     failed = tried is not None and tried.posterior is not None and tried.published is None
     return dg.AssetCheckResult(
         check_name="goal_method",
-        asset_key="growth_goal",
+        asset_key=asset_key("growth_goal"),
         passed=not reasons,
         severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
         description="; ".join(reasons) or None,

@@ -16,8 +16,10 @@ from seedtest_assets.assets import plots
 from seedtest_assets.assets.attempts import attempt
 from seedtest_assets.assets.common import (
     Bank,
+    asset_key,
     bank_items,
     newest_bank,
+    pool,
     scale_of,
     table_spec,
     weeks,
@@ -139,13 +141,13 @@ def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec
     check_specs=[
         dg.AssetCheckSpec(
             "calibration_converged",
-            asset=tables.mirt_ability.name,
+            asset=asset_key(tables.mirt_ability.name),
             description="This week's calibration converged and was published. If not, ability is scored with the "
             "newest older calibration, and nothing else stops.",
         ),
         dg.AssetCheckSpec(
             "on_reference_scale",
-            asset=tables.mirt_ability.name,
+            asset=asset_key(tables.mirt_ability.name),
             description="The calibration that ability was scored with is linked to the anchors of item_anchor. If not, "
             "this week's abilities can be compared with each other, and not with those of other weeks.",
         ),
@@ -153,7 +155,7 @@ def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,
-    pool="r_irt",
+    pool=pool("r_irt"),
     can_subset=False,
 )
 def mirt(context: AssetExecutionContext, database: Database, irt: IrtService) -> Iterator[Any]:
@@ -178,7 +180,7 @@ def mirt(context: AssetExecutionContext, database: Database, irt: IrtService) ->
             database.replace(log, week_start=week.start)
             raise PermanentFailure(
                 f"No calibration has ever been published and this week's cannot be: {tried.reason}. Look at the "
-                "newest row of analytics.fit_attempt; widen MIRT_LOOKBACK_DAYS or start with MIRT_MODEL=Rasch."
+                f"newest row of {tables.fit_attempt.fullname}; widen MIRT_LOOKBACK_DAYS or start with MIRT_MODEL=Rasch."
             )
         abilities = _score(irt, database, answers, bank)
     ability = Rows(tables.mirt_ability, _ability_rows(week, abilities, bank), window(tables.mirt_ability, week))
@@ -186,9 +188,9 @@ def mirt(context: AssetExecutionContext, database: Database, irt: IrtService) ->
     scored_with = str(bank.week_start) if bank else "none yet"
 
     if tried.outcome is not None:
-        yield dg.MaterializeResult(asset_key="mirt_fit_meta", metadata=_fit_metadata(tried.outcome))
+        yield dg.MaterializeResult(asset_key=asset_key("mirt_fit_meta"), metadata=_fit_metadata(tried.outcome))
         yield dg.MaterializeResult(
-            asset_key="mirt_item_params",
+            asset_key=asset_key("mirt_item_params"),
             metadata={
                 "dagster/partition_row_count": written["mirt_item_params"],
                 "anchors_set": written["item_anchor"],
@@ -196,7 +198,7 @@ def mirt(context: AssetExecutionContext, database: Database, irt: IrtService) ->
             },
         )
     yield dg.MaterializeResult(
-        asset_key="mirt_ability",
+        asset_key=asset_key("mirt_ability"),
         metadata={
             "dagster/partition_row_count": written["mirt_ability"],
             "answers": len(answers),
@@ -205,7 +207,7 @@ def mirt(context: AssetExecutionContext, database: Database, irt: IrtService) ->
     )
     yield dg.AssetCheckResult(
         check_name="calibration_converged",
-        asset_key="mirt_ability",
+        asset_key=asset_key("mirt_ability"),
         passed=tried.outcome is not None,
         severity=dg.AssetCheckSeverity.ERROR if tried.refused else dg.AssetCheckSeverity.WARN,
         description=tried.reason,
@@ -488,7 +490,7 @@ def _scale_check(bank: Bank | None, tried: Tried) -> dg.AssetCheckResult:
     dropped = {"dropped": plots.table(pd.DataFrame(linking["dropped"]))} if linking and linking["dropped"] else {}
     return dg.AssetCheckResult(
         check_name="on_reference_scale",
-        asset_key="mirt_ability",
+        asset_key=asset_key("mirt_ability"),
         passed=linking is not None,
         severity=dg.AssetCheckSeverity.WARN,
         description=reason,

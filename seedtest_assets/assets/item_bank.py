@@ -18,9 +18,12 @@ from seedtest_assets.assets.common import (
     LAST,
     OWNERS,
     Bank,
+    asset_key,
+    asset_keys,
     bank_items,
     column_schema,
     newest_bank,
+    pool,
     weeks,
     window,
 )
@@ -42,12 +45,12 @@ BAND_NAMES = [
 
 
 @dg.asset(
-    name="item_drift",
-    deps=["mirt_item_params"],
+    key=asset_key("item_drift"),
+    deps=[asset_key("mirt_item_params")],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,
-    pool="r_irt",
+    pool=pool("r_irt"),
     op_tags=LAST,
     group_name="irt",
     owners=OWNERS,
@@ -98,7 +101,7 @@ def _own_bank(database: Database, week: Week) -> Bank:
     bank = newest_bank(database, week)
     if bank is None or bank.week_start != week.start:
         raise PermanentFailure(
-            f"The week of {week.start} has no calibration of its own to judge; analytics.fit_attempt says why. "
+            f"The week of {week.start} has no calibration of its own to judge; {tables.fit_attempt.fullname} says why. "
             "Materialise mirt for it first."
         )
     return bank
@@ -125,12 +128,12 @@ def _of_week(rows: pd.DataFrame, week: Week) -> pd.DataFrame:
 
 
 @dg.asset(
-    name="item_dif",
-    deps=[attempt, "mirt_item_params"],
+    key=asset_key("item_dif"),
+    deps=[attempt, asset_key("mirt_item_params")],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,
-    pool="r_irt",
+    pool=pool("r_irt"),
     op_tags=LAST,
     group_name="irt",
     owners=OWNERS,
@@ -201,8 +204,8 @@ def _in_window(database: Database, week: Week) -> sa.ColumnElement[bool]:
 
 
 @dg.asset(
-    name="bank_health",
-    deps=[attempt, "mirt_item_params", "mirt_ability"],
+    key=asset_key("bank_health"),
+    deps=[attempt, *asset_keys("mirt_item_params", "mirt_ability")],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,

@@ -13,7 +13,7 @@ from dagster import AssetExecutionContext
 from seedtest_assets import tables
 from seedtest_assets.assets import plots
 from seedtest_assets.assets.attempts import attempt
-from seedtest_assets.assets.common import FRESH_WEEKLY, table_spec, weeks, window
+from seedtest_assets.assets.common import FRESH_WEEKLY, asset_key, pool, table_spec, weeks, window
 from seedtest_assets.assets.scores import OwnWeeks, read_scores
 from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES
@@ -66,7 +66,7 @@ class Trend:
 
 
 def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec:
-    deps = [attempt, "mirt_ability"]
+    deps = [attempt, asset_key("mirt_ability")]
     return table_spec(
         table, description, deps=deps, group="progress", code_version="1", skippable=skippable, freshness=FRESH_WEEKLY
     )
@@ -93,14 +93,14 @@ def _spec(table: sa.Table, description: str, *, skippable: bool) -> dg.AssetSpec
     check_specs=[
         dg.AssetCheckSpec(
             "progress_published",
-            asset=tables.growth_glmm_effect.name,
+            asset=asset_key(tables.growth_glmm_effect.name),
             description="This week's trend was fitted, converged, and is not singular.",
         )
     ],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,
-    pool="r_glmm",
+    pool=pool("r_glmm"),
     can_subset=False,
 )
 def progress(context: AssetExecutionContext, database: Database, glmm: GlmmService) -> Iterator[Any]:
@@ -114,9 +114,9 @@ def progress(context: AssetExecutionContext, database: Database, glmm: GlmmServi
     attempt_row = Rows(tables.fit_attempt, _attempt_row(week, tried), sa.false())
     written = database.replace(*rows, attempt_row, week_start=week.start)
     if fits:
-        yield dg.MaterializeResult(asset_key="growth_glmm_meta", metadata=_fit_metadata(*fits))
+        yield dg.MaterializeResult(asset_key=asset_key("growth_glmm_meta"), metadata=_fit_metadata(*fits))
     yield dg.MaterializeResult(
-        asset_key="growth_glmm_effect",
+        asset_key=asset_key("growth_glmm_effect"),
         metadata={
             "dagster/partition_row_count": written.get("growth_glmm_effect", 0),
             **(_effect_metadata(fits[0]) if fits else {}),
@@ -280,7 +280,7 @@ def _published_check(tried: Tried) -> dg.AssetCheckResult:
     failed = tried.by_topic is not None and tried.published is None
     return dg.AssetCheckResult(
         check_name="progress_published",
-        asset_key="growth_glmm_effect",
+        asset_key=asset_key("growth_glmm_effect"),
         passed=tried.reason is None and tried.published is not None,
         severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
         description=tried.reason,

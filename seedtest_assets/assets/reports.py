@@ -15,7 +15,7 @@ from dagster import AssetExecutionContext
 from pydantic import Field
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import FRESH_WEEKLY, OWNERS, column_schema, weeks, window
+from seedtest_assets.assets.common import FRESH_WEEKLY, OWNERS, asset_key, asset_keys, column_schema, weeks, window
 from seedtest_assets.assets.records import among
 from seedtest_assets.assets.report_facts import NoFacts, student_facts
 from seedtest_assets.assets.segments import newest_members
@@ -86,12 +86,15 @@ class _Unwritten:
 
 
 @dg.asset(
-    name="report_artifact",
-    deps=[weekly_kpi, "weekly_metrics", "mirt_ability", "features_topic_daily", "growth_goal", "user_segment"],
+    key=asset_key("report_artifact"),
+    deps=[
+        weekly_kpi,
+        *asset_keys("weekly_metrics", "mirt_ability", "features_topic_daily", "growth_goal", "user_segment"),
+    ],
     check_specs=[
         dg.AssetCheckSpec(
             "every_report_made",
-            asset="report_artifact",
+            asset=asset_key("report_artifact"),
             description="Every student who was asked for has a report of this week. report_failure lists the others, "
             "with the reason.",
         )
@@ -145,7 +148,7 @@ def report_artifact(
         check_name="every_report_made",
         passed=without == 0,
         severity=dg.AssetCheckSeverity.WARN,
-        description=f"{without} students without one: see analytics.report_failure" if without else None,
+        description=f"{without} students without one: see {tables.report_failure.fullname}" if without else None,
         metadata={"asked": batch.asked, "failed": batch.failed},
     )
 

@@ -12,7 +12,7 @@ from dagster import AssetExecutionContext
 
 from seedtest_assets import tables
 from seedtest_assets.assets import plots
-from seedtest_assets.assets.common import FRESH_TWICE_MONTHLY, local_date, table_spec, weeks, window
+from seedtest_assets.assets.common import FRESH_TWICE_MONTHLY, asset_key, local_date, table_spec, weeks, window
 from seedtest_assets.assets.weekly_metrics import weekly_metrics
 from seedtest_assets.calendar import WEEK, WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES
@@ -47,7 +47,7 @@ def _spec(table: sa.Table, description: str) -> dg.AssetSpec:
     return table_spec(
         table,
         description,
-        deps=[weekly_metrics, "features_topic_daily"],
+        deps=[weekly_metrics, asset_key("features_topic_daily")],
         group="segments",
         code_version="1",
         skippable=False,
@@ -75,7 +75,7 @@ def _spec(table: sa.Table, description: str) -> dg.AssetSpec:
     check_specs=[
         dg.AssetCheckSpec(
             "segments_are_stable",
-            asset=tables.segment_meta.name,
+            asset=asset_key(tables.segment_meta.name),
             description="Each segment comes back in bootstrap samples with a Jaccard similarity of .75 or more, and "
             "there are some.",
         )
@@ -117,7 +117,8 @@ def segments(context: AssetExecutionContext, database: Database) -> Iterator[Any
     }
     for table in contents:
         yield dg.MaterializeResult(
-            asset_key=table.name, metadata={"dagster/partition_row_count": written[table.name], **told[table.name]}
+            asset_key=asset_key(table.name),
+            metadata={"dagster/partition_row_count": written[table.name], **told[table.name]},
         )
     yield _stable_check(found)
 
@@ -301,7 +302,7 @@ def _stable_check(found: Segmentation) -> dg.AssetCheckResult:
     stability = None if found.stability is None else float(found.stability.min())
     return dg.AssetCheckResult(
         check_name="segments_are_stable",
-        asset_key="segment_meta",
+        asset_key=asset_key("segment_meta"),
         passed=found.status == "segments",
         severity=dg.AssetCheckSeverity.WARN,
         description=None if found.status == "segments" else f"{found.status}: {found.reason}",

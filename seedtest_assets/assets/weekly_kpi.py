@@ -8,7 +8,17 @@ import sqlalchemy as sa
 from dagster import AssetExecutionContext
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import FRESH_DAILY, OWNERS, column_schema, local_date, single_run, weeks, window
+from seedtest_assets.assets.common import (
+    FRESH_DAILY,
+    OWNERS,
+    asset_key,
+    asset_keys,
+    column_schema,
+    local_date,
+    single_run,
+    weeks,
+    window,
+)
 from seedtest_assets.assets.records import among, days_off
 from seedtest_assets.assets.segments import newest_members
 from seedtest_assets.assets.weekly_metrics import weekly_metrics
@@ -22,15 +32,12 @@ INTERVAL_90 = 1.6448536269514722
 
 
 @dg.asset(
-    name="weekly_kpi",
+    key=asset_key("weekly_kpi"),
     deps=[
         weekly_metrics,
-        "survival_risk",
-        "growth_glmm_effect",
-        "growth_goal",
-        "anomalies",
-        "theta_forecast",
-        "user_segment",
+        *asset_keys(
+            "survival_risk", "growth_glmm_effect", "growth_goal", "anomalies", "theta_forecast", "user_segment"
+        ),
     ],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),

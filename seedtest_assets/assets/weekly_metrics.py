@@ -12,6 +12,7 @@ from seedtest_assets.assets.attempts import attempt
 from seedtest_assets.assets.common import (
     FRESH_DAILY,
     OWNERS,
+    asset_key,
     bank_items,
     column_schema,
     local_date,
@@ -29,8 +30,8 @@ from seedtest_assets.settings import settings
 
 
 @dg.asset(
-    name="weekly_metrics",
-    deps=[attempt, "mirt_ability", features_topic_daily],
+    key=asset_key("weekly_metrics"),
+    deps=[attempt, asset_key("mirt_ability"), features_topic_daily],
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     retry_policy=STEP_RETRIES,

@@ -21,9 +21,10 @@ import sqlalchemy as sa
 from seedtest_assets import tables
 from seedtest_assets.assets.alerts import deliver, raise_alerts
 from seedtest_assets.assets.churn import newest_fit, rescore
-from seedtest_assets.assets.common import local_date
+from seedtest_assets.assets.common import asset_key, local_date, pool
 from seedtest_assets.assets.records import days_off
 from seedtest_assets.assets.weekly_kpi import rejoin
+from seedtest_assets.automation.sizes import ONE_PAGE_AT_A_TIME
 from seedtest_assets.calendar import Week, current_week, local_midnight, monday
 from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database
@@ -148,7 +149,7 @@ class Silences:
         return students[~done].tolist(), students[done].tolist()
 
 
-@dg.op(retry_policy=STEP_RETRIES, pool="refresh_inactive")
+@dg.op(retry_policy=STEP_RETRIES, pool=pool("refresh_inactive"))
 def rescore_inactive(context: dg.OpExecutionContext, config: Bounds, database: Database, webhook: ChurnWebhook) -> None:
     """Compute the risks of students within the bounds, raise their alerts, join their KPI rows again.
 
@@ -166,7 +167,7 @@ def rescore_inactive(context: dg.OpExecutionContext, config: Bounds, database: D
     for name, written in rows.items():
         context.log_event(
             dg.AssetObservation(
-                name,
+                asset_key(name),
                 partition=week.key,
                 metadata={"students": len(users), "rows": written, "as_of": str(week.as_of_day)},
             )
@@ -177,7 +178,7 @@ def rescore_inactive(context: dg.OpExecutionContext, config: Bounds, database: D
 
 @dg.job(
     description="Churn risk, alerts and KPI of the students whom the sensor `inactivity` found, at once.",
-    tags={"dagster/priority": "1"},  # before the queued weeks of a backfill
+    tags={"dagster/priority": "1"} | ONE_PAGE_AT_A_TIME,  # before the queued weeks of a backfill
 )
 def refresh_inactive() -> None:
     """One op: some rows of a week, observed and not materialised."""

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from seedtest_assets import tables
+from seedtest_assets.assets.common import asset_key
+from seedtest_assets.automation.sizes import ONE_PAGE_AT_A_TIME
 from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.artifact_store import ArtifactStore
 from seedtest_assets.resources.database import Database
@@ -53,10 +55,12 @@ def reconcile(database: Database, store: ArtifactStore) -> Reconciled:
 def bring_together(context: dg.OpExecutionContext, database: Database, artifact_store: ArtifactStore) -> None:
     """Delete the files that nothing lists, and the rows that list nothing."""
     found = reconcile(database, artifact_store)
-    context.log_event(dg.AssetObservation("report_artifact", metadata=asdict(found)))
+    context.log_event(dg.AssetObservation(asset_key("report_artifact"), metadata=asdict(found)))
 
 
-@dg.job(description="Reports that no table lists, and rows whose report is gone: both are deleted.")
+@dg.job(
+    description="Reports that no table lists, and rows whose report is gone: both are deleted.", tags=ONE_PAGE_AT_A_TIME
+)
 def reconcile_reports() -> None:
     """One op: files are listed once."""
     bring_together()

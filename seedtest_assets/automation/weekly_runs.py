@@ -19,6 +19,7 @@ from dagster._core.definitions.reconstruct import ReconstructableJob, Reconstruc
 from dagster._core.execution.api import create_execution_plan, execute_run
 from dagster._core.execution.plan.state import KnownExecutionState
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from seedtest_assets.automation.jobs import metrics_job, week_job
@@ -26,8 +27,8 @@ from seedtest_assets.calendar import Week
 from seedtest_assets.settings import settings
 
 MODULE = "seedtest_assets.definitions"
-LOCATION = "seedtest"
-"""As workspace.yaml names it."""
+LOCATION = settings().seedtest_tenant or "seedtest"
+"""As workspace.yaml, or the Kubernetes deployment of the tenant's code server, names it."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PARTITION = "dagster/partition"
 PROCESS = "seedtest/process"
@@ -116,9 +117,8 @@ def _close_orphans(instance: dg.DagsterInstance) -> None:
 
 def _newest_run(instance: dg.DagsterInstance, week: date) -> dg.DagsterRun | None:
     """The newest run that saw all the facts that the week has by now, or None."""
-    wanted = dg.RunsFilter(
-        job_name=_job_of(week), tags={PARTITION: week.isoformat()}, created_after=Week.of(week).as_of
-    )
+    ours = {PARTITION: week.isoformat(), REPOSITORY_LABEL_TAG: _code_location().get_label()}
+    wanted = dg.RunsFilter(job_name=_job_of(week), tags=ours, created_after=Week.of(week).as_of)
     return next(iter(instance.get_runs(wanted, limit=1)), None)
 
 

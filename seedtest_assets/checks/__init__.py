@@ -17,7 +17,7 @@ WEEKLY = (
 
 BLOCKING = [
     # A week without a calibration skips mirt_item_params and what hangs on it: what needs a bank hangs on mirt_ability.
-    keys_and_ranges(tables.mirt_item_params, asset=tables.mirt_ability.name, name="item_parameters_in_range"),
+    keys_and_ranges(tables.mirt_item_params, asset=tables.mirt_ability, name="item_parameters_in_range"),
     *(
         keys_and_ranges(table)
         for table in (

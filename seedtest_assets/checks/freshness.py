@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import sqlalchemy as sa
 
-from seedtest_assets.assets.common import window
+from seedtest_assets.assets.common import asset_key, window
 from seedtest_assets.calendar import WEEK, Week, monday, today
 from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database
@@ -20,7 +20,7 @@ def latest_closed_week_has_rows(table: sa.Table) -> dg.AssetChecksDefinition:
     """The check of one table; run by its own daily job, since a backfill of old weeks says nothing about it."""
 
     @dg.asset_check(
-        asset=table.name,
+        asset=asset_key(table.name),
         name="latest_closed_week_has_rows",
         retry_policy=STEP_RETRIES,
         description="The last week that is over has rows. Freshness policies look at the asset as a whole.",

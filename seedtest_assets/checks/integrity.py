@@ -7,7 +7,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import window
+from seedtest_assets.assets.common import asset_key, window
 from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database
@@ -43,7 +43,7 @@ def dangling(database: Database, table: sa.Table, week: Week) -> dict[str, sa.Co
         answered = sa.exists().where(attempt.student_id == table.c.user_id, attempt.completed_at < week.as_of)
         found["user_id"] = ~answered
     for column in table.c:
-        fits = [tables.metadata.tables[f"analytics.{name}"].c for name in column.info.get("fits", ())]
+        fits = [tables.metadata.tables[f"{tables.ANALYTICS}.{name}"].c for name in column.info.get("fits", ())]
         known = [sa.exists().where(fit.run_id == column, fit.week_start <= week.start) for fit in fits]
         if known:
             found[column.name] = column.is_not(None) & ~sa.or_(*known)
@@ -51,7 +51,7 @@ def dangling(database: Database, table: sa.Table, week: Week) -> dict[str, sa.Co
 
 
 def keys_and_ranges(
-    table: sa.Table, *, asset: str | None = None, name: str = "keys_and_ranges"
+    table: sa.Table, *, asset: sa.Table | None = None, name: str = "keys_and_ranges"
 ) -> dg.AssetChecksDefinition:
     """The blocking check of a table's weeks.
 
@@ -62,7 +62,7 @@ def keys_and_ranges(
     """
 
     @dg.asset_check(
-        asset=asset or table.name,
+        asset=asset_key((table if asset is None else asset).name),
         name=name,
         blocking=True,
         partitions_def=WEEKS,

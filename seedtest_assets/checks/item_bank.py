@@ -9,7 +9,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import window
+from seedtest_assets.assets.common import asset_key, window
 from seedtest_assets.calendar import WEEKS, Week
 from seedtest_assets.failures import STEP_RETRIES
 from seedtest_assets.resources.database import Database
@@ -38,7 +38,7 @@ def _flagged_rows(
     flagged = table.c.flag if isinstance(table.c.flag.type, sa.Boolean) else table.c.flag.is_not(None)
 
     @dg.asset_check(
-        asset=table.name, name=name, partitions_def=WEEKS, retry_policy=STEP_RETRIES, description=description
+        asset=asset_key(table.name), name=name, partitions_def=WEEKS, retry_policy=STEP_RETRIES, description=description
     )
     def check(context: dg.AssetCheckExecutionContext, database: Database) -> dg.AssetCheckResult:
         week = Week.of(date.fromisoformat(context.partition_key))
@@ -58,7 +58,7 @@ def _flagged_rows(
 
 
 @dg.asset_check(
-    asset=tables.bank_health.name,
+    asset=asset_key(tables.bank_health.name),
     name="bank_serves_students",
     partitions_def=WEEKS,
     retry_policy=STEP_RETRIES,

@@ -50,7 +50,9 @@ for chatty in ("boto3", "botocore", "urllib3"):  # below this level they tell ad
 
 
 class Bucket:
-    """A bucket, or what is under S3_PREFIX in it. Connects on first use, with boto3's own chain of credentials.
+    """A bucket, or what is under S3_PREFIX in it, and there under a tenant's name.
+
+    Connects on first use, with boto3's own chain of credentials.
 
     Args:
         name: the bucket's.
@@ -58,9 +60,8 @@ class Bucket:
     """
 
     def __init__(self, name: str, chosen: Settings) -> None:
-        prefix = chosen.s3_prefix.strip("/")
         self.name = name
-        self.prefix = f"{prefix}/" if prefix else ""
+        self.prefix = "".join(f"{part}/" for part in (chosen.s3_prefix.strip("/"), chosen.seedtest_tenant) if part)
         self._region = chosen.aws_region
         self._endpoint = chosen.aws_endpoint_url_s3
         self._encryption: dict[str, str] = {} if chosen.s3_sse == "none" else {"ServerSideEncryption": chosen.s3_sse}

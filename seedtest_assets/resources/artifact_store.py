@@ -62,7 +62,7 @@ class ArtifactStore(dg.ConfigurableResource[None]):
         if chosen.s3_bucket is not None:
             return Bucket(chosen.s3_bucket, chosen)
         if chosen.report_folder is not None:
-            return Folder(chosen.report_folder)
+            return Folder(chosen.report_folder / (chosen.seedtest_tenant or ""))
         raise PermanentFailure(NO_PLACE)
 
     def put(self, key: str, body: bytes, content_type: str) -> Stored:

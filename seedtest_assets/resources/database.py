@@ -97,7 +97,7 @@ class Database(dg.ConfigurableResource[None]):
     @cached_property
     def attempt(self) -> sa.TableClause:
         """The relation of answered questions (SEEDTEST_ATTEMPT_RELATION)."""
-        return tables.attempt_relation(settings().seedtest_attempt_relation)
+        return tables.attempt_relation()
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Close the pool with the run: a week-long backfill must not gather idle connections."""
@@ -185,7 +185,7 @@ class Database(dg.ConfigurableResource[None]):
         written = {}
         with self.transaction() as connection:
             for window in sorted(windows, key=lambda w: w.table.name):  # one order: no deadlock
-                connection.execute(sa.select(_advisory_lock(window.table.fullname, week_start)))
+                connection.execute(sa.select(_advisory_lock(window.table.name, week_start)))
             for window in reversed(windows):
                 connection.execute(sa.delete(window.table).where(window.where))
             for window in windows:
@@ -200,7 +200,8 @@ class Database(dg.ConfigurableResource[None]):
 
 
 def _advisory_lock(name: str, week_start: date) -> sa.ColumnElement[Any]:
-    return sa.func.pg_advisory_xact_lock(sa.func.hashtext(name), week_start.toordinal())
+    """A lock of the database, which other tenants may share."""
+    return sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"{tables.ANALYTICS}.{name}"), week_start.toordinal())
 
 
 def _copy_out(connection: sa.Connection, query: sa.Select[*tuple[Any, ...]]) -> pa.Table:

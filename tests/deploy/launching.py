@@ -53,6 +53,7 @@ def launch(
     folder: Path,
     tags: dict[str, Any] | None = None,
     *,
+    location: int = 0,
     server: str = "http://127.0.0.1:9",
     batch_api: Any = None,
 ) -> str:
@@ -62,6 +63,7 @@ def launch(
         values: Helm's.
         folder: for a kubeconfig and Dagster's storage.
         tags: the run's, with JSON as values.
+        location: which of the code servers' run it is, in their order.
         server: address of the API server.
         batch_api: stands in for the client of that server, if given.
 
@@ -74,18 +76,18 @@ def launch(
     assert checked.success, checked.errors
     launcher = K8sRunLauncher(**checked.value, k8s_client_batch_api=batch_api)
     written = {tag: json.dumps(value) for tag, value in (tags or {}).items()}
-    (code_server,) = values["dagster-user-deployments"]["deployments"]
+    code_server = values["dagster-user-deployments"]["deployments"][location]
     with dg.instance_for_test(temp_dir=str(folder)) as instance:
         launcher.register_instance(instance)
-        run = instance.create_run_for_job(_nothing, tags=written, job_code_origin=_origin(code_server["image"]))
+        run = instance.create_run_for_job(_nothing, tags=written, job_code_origin=_origin(code_server))
         launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
         return run.run_id
 
 
-def launched_job(values: Document, folder: Path, tags: dict[str, Any] | None = None) -> Document:
+def launched_job(values: Document, folder: Path, tags: dict[str, Any] | None = None, *, location: int = 0) -> Document:
     """The Job that the launcher would create for a run, as it goes over the wire."""
     created = _Recorder()
-    launch(values, folder, tags, batch_api=created)
+    launch(values, folder, tags, location=location, batch_api=created)
     return created.document
 
 
@@ -104,7 +106,16 @@ def _nothing() -> None:
     """A run that has nothing to do."""
 
 
-def _origin(image: Document) -> JobPythonOrigin:
+def container_context(code_server: Document) -> Document | None:
+    """What a code server says of its runs' pods, in the arguments that it is started with."""
+    arguments = code_server["dagsterApiGrpcArgs"]
+    given = arguments[arguments.index("--container-context") + 1] if "--container-context" in arguments else "null"
+    context: Document | None = json.loads(given)
+    return context
+
+
+def _origin(code_server: Document) -> JobPythonOrigin:
+    image = code_server["image"]
     return JobPythonOrigin(
         job_name="_nothing",
         repository_origin=RepositoryPythonOrigin(
@@ -112,6 +123,7 @@ def _origin(image: Document) -> JobPythonOrigin:
             code_pointer=ModuleCodePointer("seedtest_assets.definitions", "definitions"),
             container_image=f"{image['repository']}:{image['tag']}",
             entry_point=["dagster"],
+            container_context=container_context(code_server),
         ),
     )
 

@@ -1,5 +1,6 @@
 """docs/deploy.md and docs/migration.md leave nothing out that there is, and name nothing that is not."""
 
+import json
 import re
 
 import dagster as dg
@@ -9,7 +10,7 @@ from seedtest_assets import tables
 from seedtest_assets.definitions import definitions
 from seedtest_assets.local.home import CHECKOUT
 from tests.deploy.links import plain_settings, secret_settings
-from tests.deploy.manifests import KUBERNETES
+from tests.deploy.manifests import KUBERNETES, Document, helm_values
 from tests.deploy.validation import NEWEST, OLDEST
 
 DEPLOY = (CHECKOUT / "docs" / "deploy.md").read_text()
@@ -43,9 +44,26 @@ def test_versions_in_the_guide_are_those_that_are_checked() -> None:
 
 
 def test_every_job_has_a_size(loaded: dg.Definitions) -> None:
-    sizes = DEPLOY[DEPLOY.index("| job | requests |") :].partition("```")[0]
+    sizes = DEPLOY[DEPLOY.index("| job | requests |") :].partition("\n\n")[0]
     named = {name for row in sizes.splitlines() if row.startswith("| `") for name in JOB.findall(row.split("|")[1])}
     assert named == {job.name for job in loaded.jobs or []}
+
+
+def test_the_sizes_of_jobs_are_those_of_their_tags(loaded: dg.Definitions) -> None:
+    sizes = DEPLOY[DEPLOY.index("| job | requests |") :].partition("\n\n")[0]
+    for row in sizes.splitlines()[2:]:
+        jobs, *amounts, _ = row.strip("| ").split(" | ")
+        for job in JOB.findall(jobs):
+            tag = loaded.resolve_job_def(job).tags.get("dagster-k8s/config")
+            given = json.loads(tag)["container_config"]["resources"] if tag else of_every_run()
+            found = [f"{given[side]['cpu']}, {given[side]['memory']}" for side in ("requests", "limits")]
+            assert found == [amount.removeprefix("default: ") for amount in amounts], job
+
+
+def of_every_run() -> Document:
+    """The resources of a run whose job has no tag."""
+    resources: Document = helm_values("prod")["runLauncher"]["config"]["k8sRunLauncher"]["resources"]
+    return resources
 
 
 def test_every_schedule_and_sensor_has_its_place(loaded: dg.Definitions) -> None:

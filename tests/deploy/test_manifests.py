@@ -131,14 +131,17 @@ def test_the_migration_calls_a_command_that_there_is() -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_one_image_of_the_pipeline(deployed: Deployed, overlay: str) -> None:
-    documents = deployed(overlay)
-    images = {
+    assert len(images_of_the_pipeline(deployed(overlay))) == 1
+
+
+def images_of_the_pipeline(documents: list[Document]) -> set[str]:
+    """The images of all pods but the R services'."""
+    return {
         container["image"]
         for one in documents
         if one["kind"] in {"Deployment", "Job"} and not one["metadata"]["name"].startswith("r-")
         for container in one["spec"]["template"]["spec"]["containers"]
     }
-    assert len(images) == 1, images
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

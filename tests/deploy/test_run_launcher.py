@@ -1,11 +1,13 @@
 """A run on Kubernetes: the real launcher creates its Job on an API server."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import kmock
 import pytest
 
+from seedtest_assets.definitions import definitions
 from tests.deploy.launching import NAMESPACE, launch, launched_job
 from tests.deploy.manifests import Document, helm_values
 from tests.deploy.validation import misfits
@@ -39,13 +41,16 @@ def test_the_launcher_creates_the_job_of_a_run(folder: Path, monkeypatch: pytest
     assert template["metadata"]["labels"]["dagster/run-id"] == run_id
 
 
-def test_a_tag_gives_a_run_its_own_resources(folder: Path) -> None:
+@pytest.mark.parametrize("job", ["intake_job", "weekly_models_job", "reports_job"])
+def test_a_jobs_tag_gives_its_runs_their_size_and_nothing_else(folder: Path, job: str) -> None:
     values = helm_values("prod")
-    resources = {"requests": {"cpu": "2", "memory": "2Gi"}, "limits": {"cpu": "4", "memory": "8Gi"}}
+    tag = json.loads(definitions().resolve_job_def(job).tags["dagster-k8s/config"])
     usual = launched_job(values, folder)["spec"]["template"]
-    tagged = launched_job(values, folder, {"dagster-k8s/config": {"container_config": {"resources": resources}}})
+    tagged = launched_job(values, folder, {"dagster-k8s/config": tag})
+    assert misfits(tagged) == []
     changed = tagged["spec"]["template"]
-    assert changed["spec"]["containers"][0].pop("resources") == resources
+    resources = changed["spec"]["containers"][0].pop("resources")
+    assert resources == tag["container_config"]["resources"]
     assert usual["spec"]["containers"][0].pop("resources") != resources
     for template in (usual, changed):  # what is a run's own in any case
         template["spec"]["containers"][0].pop("args")

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from seedtest_assets import tables
 from seedtest_assets.assets import weekly_metrics
+from seedtest_assets.automation import weekly_runs
 from seedtest_assets.automation.weekly_runs import run_weeks
 from seedtest_assets.calendar import monday
 from seedtest_assets.failures import PermanentFailure
@@ -86,6 +87,14 @@ def test_every_run_is_recorded_under_the_job_its_partition_and_its_code_location
     assert storage.get_runs_count(of_the_location) == 2
     partitions = storage.get_materialized_partitions(dg.AssetKey("weekly_kpi"))
     assert partitions == {FIRST.isoformat(), SECOND.isoformat()}
+
+
+def test_another_tenants_run_of_the_week_does_not_count_as_ones_own(storage, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(weekly_runs, "LOCATION", "another")
+        assert [outcome.success for outcome in run(FIRST)] == [True]
+    assert [outcome.success for outcome in run(FIRST, resume=True)] == [True]
+    assert run(FIRST, resume=True) == []
 
 
 @pytest.mark.slow

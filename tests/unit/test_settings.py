@@ -25,7 +25,7 @@ def test_an_empty_environment_is_enough():
     assert (found.seedtest_timezone, found.seedtest_start_date) == ("UTC", date(2004, 1, 5))
     assert (found.mirt_model, found.mirt_lookback_days, found.metrics_use_irt_theta) == ("2PL", 60, True)
     assert (found.mirt_attempts, found.mirt_link_method) == ("first", "robust")
-    assert found.seedtest_attempt_relation == "intake.attempt"
+    assert found.seedtest_attempt_relation is None
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
