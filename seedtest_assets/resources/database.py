@@ -34,6 +34,7 @@ from seedtest_assets.settings import settings
 PIPE_BUFFER = 1 << 20
 ASSET_NAMESPACE = uuid.UUID("6f2c1e58-7a0e-5d7b-9c35-6a4d1f0b2e77")
 DIALECT: PGDialect_psycopg2 = psycopg2_dialect.dialect()  # type: ignore[no-untyped-call]
+UTC = sa.text("SET LOCAL TIME ZONE 'UTC'")
 NO_DATABASE = (
     "No database is configured. Set DATABASE_URL=postgresql://user:password@host/seedtest, or start the commands "
     "through ./run, which brings its own PostgreSQL."
@@ -77,7 +78,7 @@ class Database(dg.ConfigurableResource[None]):
 
     @cached_property
     def engine(self) -> sa.Engine:
-        """The pooled engine; all sessions speak UTC."""
+        """The pooled engine."""
         url = settings().database_url
         if url is None:
             raise PermanentFailure(NO_DATABASE)
@@ -87,11 +88,7 @@ class Database(dg.ConfigurableResource[None]):
             max_overflow=0,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={
-                "options": "-c timezone=UTC",
-                "application_name": "seedtest",
-                "connect_timeout": 10,
-            },
+            connect_args={"application_name": "seedtest", "connect_timeout": 10},
         )
 
     @cached_property
@@ -106,7 +103,7 @@ class Database(dg.ConfigurableResource[None]):
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
-        """One transaction: committed at the end, rolled back on any error.
+        """One transaction: committed at the end, rolled back on any error. It speaks UTC, whatever the server does.
 
         Raises:
             TransientFailure: when the server is away, shutting down or out of connections, when two
@@ -115,6 +112,7 @@ class Database(dg.ConfigurableResource[None]):
         """
         try:
             with self.engine.begin() as connection:
+                connection.execute(UTC)  # of this transaction: a pooler gives the session to others after it
                 yield connection
         except sa.exc.TimeoutError as error:
             raise TransientFailure(f"no database connection came free: {error}") from error
