@@ -16,6 +16,7 @@ from dagster_k8s import K8sRunLauncher
 from tests.deploy.manifests import Document
 
 NAMESPACE = "seedtest"
+CONTEXT = "DAGSTER_CLI_API_GRPC_CONTAINER_CONTEXT"
 SECTIONS = {
     "containerConfig": "container_config",
     "podSpecConfig": "pod_spec_config",
@@ -107,10 +108,9 @@ def _nothing() -> None:
 
 
 def container_context(code_server: Document) -> Document | None:
-    """What a code server says of its runs' pods, in the arguments that it is started with."""
-    arguments = code_server["dagsterApiGrpcArgs"]
-    given = arguments[arguments.index("--container-context") + 1] if "--container-context" in arguments else "null"
-    context: Document | None = json.loads(given)
+    """What a code server is told, in its environment, to say of its runs' pods."""
+    variables = {variable["name"]: variable["value"] for variable in code_server.get("env", [])}
+    context: Document | None = json.loads(variables.get(CONTEXT, "null"))
     return context
 
 

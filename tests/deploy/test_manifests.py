@@ -102,6 +102,7 @@ def test_values_are_the_instance_of_one_machine() -> None:
     limits = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]["jobSpecConfig"]
     assert concurrency["pools"]["defaultLimit"] == instance["concurrency"]["pools"]["default_limit"]
     assert concurrency["pools"]["granularity"] == instance["concurrency"]["pools"]["granularity"]
+    assert daemon["runMonitoring"]["maxRuntimeSeconds"] == instance["run_monitoring"]["max_runtime_seconds"]
     assert concurrency["runs"]["maxConcurrentRuns"] == instance["concurrency"]["runs"]["max_concurrent_runs"]
     assert daemon["runMonitoring"]["enabled"] is instance["run_monitoring"]["enabled"]
     assert limits["activeDeadlineSeconds"] == instance["run_monitoring"]["max_runtime_seconds"]

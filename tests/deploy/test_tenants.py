@@ -137,7 +137,8 @@ def test_a_name_in_the_wrong_place_is_found(
     wrong = json.loads(json.dumps(values))
     server = wrong["dagster-user-deployments"]["deployments"][0]
     old, new = map(json.dumps, mistake)
-    server["dagsterApiGrpcArgs"] = [argument.replace(old, new) for argument in server["dagsterApiGrpcArgs"]]
+    (context,) = server["env"]
+    context["value"] = context["value"].replace(old, new)
     job = launched_job(wrong, tmp_path)
     assert tenants_are_apart([job]) == [f"Job {job['metadata']['name']}: {complaint}"]
     assert tenants_are_apart([launched_job(values, tmp_path)]) == []
