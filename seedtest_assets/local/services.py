@@ -94,8 +94,10 @@ class RServices:
         for service in services:
             if not is_ready(self._url(service)):
                 self._launch(service)
-        variables = {SPOOL: str(self._spool)}
+        variables = {}
         for service in services:
+            if service.name == "irt":  # the one that reads it; another machine's IRT service shares another folder
+                variables[SPOOL] = str(self._spool)
             variables[service.base_url] = self._wait_until_ready(service)
             variables[service.token] = self._token(service)
         return variables

@@ -35,6 +35,10 @@ def left(processes: list[psutil.Process]) -> list[psutil.Process]:
     return alive
 
 
+def test_who_starts_no_irt_service_is_told_of_no_shared_folder(services):
+    assert services.start(()) == {}
+
+
 def test_a_started_service_is_ready_and_asks_for_its_token(services):
     variables = services.start()
     url, token = variables["R_IRT_BASE_URL"], variables["R_IRT_INTERNAL_TOKEN"]
