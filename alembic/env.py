@@ -7,6 +7,7 @@ from sqlalchemy.schema import CreateSchema
 
 from alembic import context
 from seedtest_assets import tables
+from seedtest_assets.intake.partitions import same_as_plain
 from seedtest_assets.resources.database import NO_DATABASE, normalised_url
 from seedtest_assets.settings import settings
 
@@ -39,7 +40,7 @@ else:
         with engine.begin() as connection:
             connection.execute(CreateSchema(tables.TENANT))
     with engine.connect() as connection:
-        context.configure(connection=connection, **options)
+        context.configure(connection=connection, include_object=same_as_plain(connection), **options)
         with context.begin_transaction():
             context.run_migrations()
     engine.dispose()

@@ -108,6 +108,23 @@ def migrate() -> None:
         console.print("the database has the newest schema")
 
 
+@app.command()
+def partition() -> None:
+    """Partition the answers by month, or make the months that they lack: for tens of millions of them.
+
+    Intakes wait meanwhile, runs go on until the end; on disk there must be room for the answers once more. What it is
+    good for: docs/scale.md.
+    """
+    from seedtest_assets.intake.partitions import partition_attempts
+    from seedtest_assets.resources.database import Database
+    from seedtest_assets.tables import attempt
+
+    with _machine(services=False), console.status("partitioning"), Database().transaction() as connection:
+        made = partition_attempts(connection)
+    span = f": {made[0]} to {made[-1]}" if made else ""
+    console.print(f"{attempt.fullname} is partitioned by month; {len(made)} partitions were made{span}")
+
+
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV or Parquet of attempts.")],

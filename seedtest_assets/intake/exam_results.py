@@ -39,7 +39,9 @@ def take_in_exam_results(database: Database) -> Count:
     """
     with database.transaction() as connection:
         if not sa.inspect(connection).has_table(exam_results.name, exam_results.schema):
-            raise PermanentFailure(f"there is no {exam_results.fullname} in this database: nothing to take in from")
+            raise PermanentFailure(
+                f"there is no table {exam_results.fullname} in this database: nothing to take in from"
+            )
         undated = connection.execute(_refuse_undated()).rowcount
     count = Count(read=undated, rejected=Counter({UNDATED: undated} if undated else {}))
     position = _position(database)

@@ -1,7 +1,8 @@
 """How attempts get into intake.attempt: staged with mapped ids, then deduplicated and numbered in one statement each.
 
 Everything happens in the caller's transaction: an interrupted intake leaves nothing behind, and taking the same
-rows in again changes nothing, because a row's identity is (source, source_id).
+rows in again changes nothing, because a row's identity is (source, source_id). Identities are looked up, and not left
+to a unique constraint: where intake.attempt is partitioned by month, none can hold them across months.
 """
 
 from collections import Counter
@@ -77,6 +78,17 @@ refused = sa.Table(
     **_options,
 )
 
+known = sa.Table(  # identities of staged rows that are in attempt, with what the row there is found by
+    "known_attempt",
+    _temporary,
+    sa.Column("identity", sa.Text(), nullable=False),
+    sa.Column("completed_at", TIMESTAMP(timezone=True), nullable=False),
+    sa.Column("student_id", UUID(), nullable=False),
+    sa.Column("item_id", sa.BigInteger(), nullable=False),
+    sa.Column("differs", sa.Boolean(), nullable=False),
+    **_options,
+)
+
 touched = sa.Table(  # (student, item) pairs that gained, lost or changed an attempt
     "touched_attempt",
     _temporary,
@@ -126,6 +138,14 @@ class Count:
         )
 
 
+def wait_for_intakes(connection: sa.Connection) -> None:
+    """Wait until no other intake runs; others wait for this transaction.
+
+    Two intakes, of whichever sources, would number attempts of the same students, or both insert what neither knows.
+    """
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(attempt.fullname))))
+
+
 class AttemptWriter:
     """Takes batches of rows into intake.attempt within one transaction.
 
@@ -143,9 +163,7 @@ class AttemptWriter:
         self._source = source
         self._keep_first_time = keep_first_time
         self._count = Count()
-        # Two intakes, of whichever sources, would number the attempts of the same students: the second waits.
-        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(attempt.fullname))
-        connection.execute(sa.select(lock))
+        wait_for_intakes(connection)
         _temporary.create_all(connection, checkfirst=False)
 
     def add(self, rows: pd.DataFrame, rejects: pd.DataFrame, *, zero_times: int = 0) -> None:
@@ -170,8 +188,11 @@ class AttemptWriter:
         self._keep_rejects()
         self._keep_item_keys()
         earlier = self._connection.execute(sa.select(sa.exists(sa.select(attempt.c.id)))).scalar_one()
-        self._remember_left()
-        self._upsert()
+        if earlier:
+            self._find_known()
+        self._count.changed = self._correct()
+        self._count.new = self._insert()
+        self._sum_up()
         if earlier:  # otherwise the numbers given on the way in are the final ones
             self._renumber()
         _temporary.drop_all(self._connection, checkfirst=False)
@@ -208,61 +229,90 @@ class AttemptWriter:
         texts = sa.select(staged.c.item_id, staged.c.item).distinct().where(~_is_integer(staged.c.item))
         self._connection.execute(insert(item_key).from_select(["item_id", "text"], texts).on_conflict_do_nothing())
 
-    def _upsert(self) -> None:
+    def _find_known(self) -> None:
+        """Which rows are in attempt already, which of them differ, and the pairs that a change will touch.
+
+        Looked up in the order of the index, so that one page serves many rows: each partition has an index of its own,
+        and random access to all of them would take several times as long.
+        """
+        read = sa.select(staged).order_by(staged.c.identity).subquery("read")
+        there = (
+            sa.select(attempt)
+            .where(attempt.c.source == self._source, attempt.c.source_id == read.c.identity)
+            .limit(1)  # there is no other, and the planner is kept from reading the whole table instead
+            .lateral("there")
+        )
+        differs = sa.or_(*(there.c[name].is_distinct_from(read.c[name]) for name in self._correctable()))
+        found = sa.select(
+            read.c.identity, there.c.completed_at, there.c.student_id, there.c.item_id, differs
+        ).join_from(read, there, sa.true())
+        self._connection.execute(known.insert().from_select(list(known.c), found))
+        self._connection.execute(sa.text("ANALYZE known_attempt"))
+        left = sa.select(known.c.student_id, known.c.item_id).where(known.c.differs)
+        settled = sa.exists().where(known.c.identity == staged.c.identity, ~known.c.differs)
+        entered = sa.select(staged.c.student_id, staged.c.item_id).where(~settled)
+        pairs = left.union(entered).order_by("student_id", "item_id")
+        self._connection.execute(touched.insert().from_select(["student_id", "item_id"], pairs))
+        self._connection.execute(sa.text("ANALYZE touched_attempt"))
+
+    def _correct(self) -> int:
+        """Give known rows that differ what was read of them now."""
+        corrected = {name: staged.c[name] for name in self._correctable()}
+        found_by = (  # completed_at, of no use to find a single row, tells its month's partition
+            (attempt.c.source == self._source)
+            & (attempt.c.source_id == known.c.identity)
+            & (attempt.c.completed_at == known.c.completed_at)
+        )
+        return self._connection.execute(
+            sa.update(attempt).values(corrected).where(found_by, known.c.differs, known.c.identity == staged.c.identity)
+        ).rowcount
+
+    def _insert(self) -> int:
         turn = sa.func.row_number().over(
             partition_by=[staged.c.student_id, staged.c.item_id], order_by=[staged.c.completed_at, staged.c.ordinal]
         )
-        taken = [column.name for column in attempt.c if column.name in staged.c]
-        rows = sa.select(
-            sa.literal(self._source), staged.c.identity, turn, *(staged.c[name] for name in taken)
-        ).order_by(staged.c.ordinal)
-        statement = insert(attempt).from_select(["source", "source_id", "attempt_no", *taken], rows)
-        kept = {"completed_at"} if self._keep_first_time else set()
-        corrected = {name: statement.excluded[name] for name in taken if name not in kept}
-        changed = sa.or_(*(attempt.c[name].is_distinct_from(value) for name, value in corrected.items()))
-        upsert = (
-            statement.on_conflict_do_update(index_elements=["source", "source_id"], set_=corrected, where=changed)
-            .returning(attempt.c.student_id, attempt.c.item_id, sa.literal_column("(xmax = 0)").label("is_new"))
-            .cte("upsert")
+        taken = self._taken()
+        rows = (
+            sa.select(sa.literal(self._source), staged.c.identity, turn, *(staged.c[name] for name in taken))
+            .where(~sa.exists().where(known.c.identity == staged.c.identity))
+            .order_by(staged.c.ordinal)
         )
-        pairs = sa.select(upsert.c.student_id, upsert.c.item_id)
-        remembered = touched.insert().from_select(["student_id", "item_id"], pairs).cte("remembered")
-        is_new = upsert.c.is_new
-        result = self._connection.execute(
-            sa.select(sa.func.count().filter(is_new).label("new"), sa.func.count().filter(~is_new).label("changed"))
-            .select_from(upsert)
-            .add_cte(upsert, remembered)
-        ).one()
-        span = self._connection.execute(
+        columns = ["source", "source_id", "attempt_no", *taken]
+        return self._connection.execute(attempt.insert().from_select(columns, rows)).rowcount
+
+    @staticmethod
+    def _taken() -> list[str]:
+        """The columns that are taken as they are staged."""
+        return [column.name for column in attempt.c if column.name in staged.c]
+
+    def _correctable(self) -> list[str]:
+        kept = {"completed_at"} if self._keep_first_time else set()
+        return [name for name in self._taken() if name not in kept]
+
+    def _sum_up(self) -> None:
+        rows, first, last = self._connection.execute(
             sa.select(sa.func.count(), sa.func.min(staged.c.completed_at), sa.func.max(staged.c.completed_at))
         ).one()
-        self._count.new, self._count.changed = result.new, result.changed
-        self._count.unchanged = span[0] - result.new - result.changed
-        self._count.first, self._count.last = span[1], span[2]
-
-    def _remember_left(self) -> None:
-        """The (student, item) pairs that lose an attempt to a correction of its student or item."""
-        moved = (staged.c.student_id != attempt.c.student_id) | (staged.c.item_id != attempt.c.item_id)
-        left = sa.select(attempt.c.student_id, attempt.c.item_id).join(
-            staged, (attempt.c.source == self._source) & (attempt.c.source_id == staged.c.identity) & moved
-        )
-        self._connection.execute(touched.insert().from_select(["student_id", "item_id"], left))
+        self._count.unchanged = rows - self._count.new - self._count.changed
+        self._count.first, self._count.last = first, last
 
     def _renumber(self) -> None:
         """attempt_no of every attempt on the pairs that were touched."""
-        self._connection.execute(sa.text("ANALYZE touched_attempt"))
-        pairs = sa.select(touched).distinct().subquery()
         turn = sa.func.row_number().over(
             partition_by=[attempt.c.student_id, attempt.c.item_id],
             order_by=[attempt.c.completed_at, attempt.c.id],
         )
         numbered = (
-            sa.select(attempt.c.id, turn.label("turn"))
-            .join(pairs, (attempt.c.student_id == pairs.c.student_id) & (attempt.c.item_id == pairs.c.item_id))
+            sa.select(attempt.c.id, attempt.c.completed_at, turn.label("turn"))
+            .join(touched, (attempt.c.student_id == touched.c.student_id) & (attempt.c.item_id == touched.c.item_id))
             .subquery()
         )
         self._connection.execute(
             sa.update(attempt)
             .values(attempt_no=numbered.c.turn)
-            .where(attempt.c.id == numbered.c.id, attempt.c.attempt_no != numbered.c.turn)
+            .where(
+                attempt.c.id == numbered.c.id,
+                attempt.c.completed_at == numbered.c.completed_at,
+                attempt.c.attempt_no != numbered.c.turn,
+            )
         )

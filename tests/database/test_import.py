@@ -578,16 +578,17 @@ def test_an_import_waits_for_another_ones_end_whatever_their_sources(
         rows = pd.DataFrame(many(150, seed)).assign(item_id=lambda frame: frame["item_id"].str.removeprefix("q"))
         rows.to_csv(tmp_path / f"{seed}.csv", index=False)
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-    upsert, others = AttemptWriter._upsert, []
+    insert, others = AttemptWriter._insert, []
 
-    def upsert_then_start_the_other(writer: AttemptWriter) -> None:
-        upsert(writer)
+    def insert_then_start_the_other(writer: AttemptWriter) -> int:
+        new = insert(writer)
         if not others:
             others.append(pool.submit(import_file, Database(), tmp_path / "2.csv", source="two"))
             while read(waiting) == [(0,)] and not others[0].done():
                 time.sleep(0.01)
+        return new
 
-    monkeypatch.setattr(AttemptWriter, "_upsert", upsert_then_start_the_other)
+    monkeypatch.setattr(AttemptWriter, "_insert", insert_then_start_the_other)
     with ThreadPoolExecutor(1) as pool:
         import_file(database, tmp_path / "1.csv", source="one")
         assert others[0].result().new == 150

@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 
 from alembic import command
 from seedtest_assets import tables
+from seedtest_assets.intake.partitions import partition_attempts
 from seedtest_assets.local.home import CHECKOUT
 from seedtest_assets.local.postgres import EmbeddedPostgres
 from seedtest_assets.settings import settings
@@ -72,6 +73,14 @@ def test_upgrade_from_empty_leaves_nothing_for_autogenerate(empty: sa.Engine, al
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, tables.metadata) == []
     command.check(alembic_config)
+
+
+def test_a_school_with_its_answers_by_month_has_the_same_schema(empty: sa.Engine, alembic_config: Config) -> None:
+    command.upgrade(alembic_config, "head")
+    with empty.begin() as connection:
+        assert partition_attempts(connection)
+    command.check(alembic_config)
+    command.upgrade(alembic_config, "head")
 
 
 def test_autogenerate_sees_a_column_a_type_and_a_comment_that_differ(empty: sa.Engine, alembic_config: Config) -> None:

@@ -307,6 +307,20 @@ def test_exam_results_are_read_from_the_tenants_own_view(
     assert [row.item_id for row in tenants[SOUTH].rows(taken)] == [8]
 
 
+def test_a_tenants_answers_can_be_by_month(tenants: dict[str, Tenant]) -> None:
+    south = tenants[SOUTH]
+    answers = "SELECT id, student_id, item_id, completed_at, attempt_no FROM south.attempt ORDER BY id"
+    months = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'south.attempt'::regclass"
+    before = south.rows(answers)
+    south.seedtest("partition")
+    assert south.rows(answers) == before
+    made = described(south.rows(months))
+    assert len(made) > 12
+    south.seedtest("partition")
+    assert described(south.rows(months)) == made
+    south.seedtest("migrate")
+
+
 COLUMNS = "(id, session_id, user_id, exam_id, org_id, status, result_json, created_at, updated_at)"
 
 
