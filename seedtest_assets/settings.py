@@ -16,7 +16,7 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 QUALIFIED_NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}\.[a-z_][a-z0-9_]{0,62}$")
-TAKEN = {"public", "intake", "analytics", "information_schema", "seedtest", "reports"}
+TAKEN = {"public", "intake", "analytics", "seedtest", "reports"}
 """Names that are no tenant's: schemas of others, the code location without a tenant, and where its reports are kept."""
 
 

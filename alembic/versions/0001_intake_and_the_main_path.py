@@ -17,11 +17,13 @@ down_revision: str | None = None
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+SCHEMA = postgresql.dialect().identifier_preparer.quote(ANALYTICS)
+
 ITEM_PARAMS_CURRENT = f"""
-CREATE VIEW {ANALYTICS}.mirt_item_params_current AS
+CREATE VIEW {SCHEMA}.mirt_item_params_current AS
 SELECT item.*
-FROM {ANALYTICS}.mirt_item_params AS item
-WHERE item.run_id = (SELECT run_id FROM {ANALYTICS}.mirt_fit_meta ORDER BY week_start DESC LIMIT 1)
+FROM {SCHEMA}.mirt_item_params AS item
+WHERE item.run_id = (SELECT run_id FROM {SCHEMA}.mirt_fit_meta ORDER BY week_start DESC LIMIT 1)
 """
 
 # What the readers of the earlier system query: its keys, on top of the table with proper columns.
@@ -535,7 +537,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     if not TENANT:
         op.execute("DROP VIEW public.weekly_kpi")
-    op.execute(f"DROP VIEW {ANALYTICS}.mirt_item_params_current")
+    op.execute(f"DROP VIEW {SCHEMA}.mirt_item_params_current")
     op.drop_table("mirt_item_params", schema=ANALYTICS)
     op.drop_table("student_attribute", schema=INTAKE)
     op.drop_index(op.f("ix_learning_goal_user_id"), table_name="learning_goal", schema=INTAKE)

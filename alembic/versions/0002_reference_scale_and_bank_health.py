@@ -17,16 +17,18 @@ down_revision: str | None = "0001"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+SCHEMA = postgresql.dialect().identifier_preparer.quote(ANALYTICS)
+
 ITEM_PARAMS_CURRENT = f"""
-CREATE VIEW {ANALYTICS}.mirt_item_params_current AS
+CREATE VIEW {SCHEMA}.mirt_item_params_current AS
 SELECT item.*
-FROM {ANALYTICS}.mirt_item_params AS item
-WHERE item.run_id = (SELECT run_id FROM {ANALYTICS}.mirt_fit_meta ORDER BY week_start DESC LIMIT 1)
+FROM {SCHEMA}.mirt_item_params AS item
+WHERE item.run_id = (SELECT run_id FROM {SCHEMA}.mirt_fit_meta ORDER BY week_start DESC LIMIT 1)
 """
 
 
 def upgrade() -> None:
-    op.execute(f"DROP VIEW {ANALYTICS}.mirt_item_params_current")  # it has the columns that the table had then
+    op.execute(f"DROP VIEW {SCHEMA}.mirt_item_params_current")  # it has the columns that the table had then
     op.create_table(
         "item_anchor",
         sa.Column("item_id", sa.BigInteger(), autoincrement=False, nullable=False, comment="attempt.item_id"),
@@ -279,7 +281,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute(f"DROP VIEW {ANALYTICS}.mirt_item_params_current")
+    op.execute(f"DROP VIEW {SCHEMA}.mirt_item_params_current")
     op.drop_column("mirt_item_params", "cov_ab", schema=ANALYTICS)
     op.alter_column(
         "mirt_fit_meta",

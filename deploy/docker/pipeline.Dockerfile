@@ -62,6 +62,7 @@ COPY --from=packages /opt/seedtest /opt/seedtest
 # model that is sampled here is compiled by numba.
 ENV PATH=/opt/seedtest/venv/bin:/opt/quarto/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     DAGSTER_HOME=/opt/dagster/dagster_home \
+    SEEDTEST_HOME=/tmp/seedtest \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PYTENSOR_FLAGS=cxx=

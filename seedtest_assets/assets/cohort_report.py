@@ -12,7 +12,16 @@ from pydantic import Field
 
 from seedtest_assets import tables
 from seedtest_assets.assets.cohort_facts import cohort_facts
-from seedtest_assets.assets.common import FRESH_WEEKLY, OWNERS, asset_key, asset_keys, column_schema, weeks, window
+from seedtest_assets.assets.common import (
+    FRESH_WEEKLY,
+    OWNERS,
+    asset_key,
+    asset_keys,
+    column_schema,
+    pool,
+    weeks,
+    window,
+)
 from seedtest_assets.assets.reports import CONTENT_TYPES, artifact, input_hash, storage_key
 from seedtest_assets.assets.weekly_kpi import weekly_kpi
 from seedtest_assets.calendar import WEEKS, Week
@@ -51,6 +60,7 @@ class CohortReportConfig(dg.Config):
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,
+    pool=pool("reports"),
     group_name="reports",
     owners=OWNERS,
     kinds={"quarto", "s3", "postgres"},

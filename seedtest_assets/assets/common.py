@@ -43,10 +43,10 @@ def asset_keys(*names: str) -> list[dg.AssetKey]:
     return [asset_key(name) for name in names]
 
 
-def pool(service: str) -> str:
-    """The pool of an R service: a tenant's weeks come one after the other, different tenants' at the same time."""
+def pool(name: str) -> str:
+    """A pool: what is in it, one run of a tenant does at a time, and runs of different tenants side by side."""
     tenant = settings().seedtest_tenant
-    return f"{tenant}_{service}" if tenant else service
+    return f"{tenant}_{name}" if tenant else name
 
 
 def column_schema(table: sa.Table) -> dict[str, Any]:

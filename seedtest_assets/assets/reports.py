@@ -15,7 +15,16 @@ from dagster import AssetExecutionContext
 from pydantic import Field
 
 from seedtest_assets import tables
-from seedtest_assets.assets.common import FRESH_WEEKLY, OWNERS, asset_key, asset_keys, column_schema, weeks, window
+from seedtest_assets.assets.common import (
+    FRESH_WEEKLY,
+    OWNERS,
+    asset_key,
+    asset_keys,
+    column_schema,
+    pool,
+    weeks,
+    window,
+)
 from seedtest_assets.assets.records import among
 from seedtest_assets.assets.report_facts import NoFacts, student_facts
 from seedtest_assets.assets.segments import newest_members
@@ -102,6 +111,7 @@ class _Unwritten:
     partitions_def=WEEKS,
     backfill_policy=dg.BackfillPolicy.multi_run(1),
     retry_policy=STEP_RETRIES,
+    pool=pool("reports"),
     group_name="reports",
     owners=OWNERS,
     kinds={"quarto", "s3", "postgres"},

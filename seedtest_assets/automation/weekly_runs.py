@@ -28,7 +28,7 @@ from seedtest_assets.settings import settings
 
 MODULE = "seedtest_assets.definitions"
 LOCATION = settings().seedtest_tenant or "seedtest"
-"""As workspace.yaml, or the Kubernetes deployment of the tenant's code server, names it."""
+"""As workspace.yaml names it; a tenant's has the tenant's name."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PARTITION = "dagster/partition"
 PROCESS = "seedtest/process"

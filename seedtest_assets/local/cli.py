@@ -14,6 +14,7 @@ from seedtest_assets.local.postgres import DATABASES, PostgresError
 from seedtest_assets.local.schema import migrate
 from seedtest_assets.local.services import ServiceError
 from seedtest_assets.local.webserver import Webserver, WebserverError
+from seedtest_assets.settings import settings
 
 console = Console()
 
@@ -101,6 +102,8 @@ def up(
     port: Annotated[int | None, typer.Option(help="Loopback port; default: 3000 or the next free.")] = None,
 ) -> None:
     """Serve the whole system on this machine until Ctrl-C: database, R services, daemon, web interface."""
+    if settings().seedtest_tenant:
+        _give_up("SEEDTEST_TENANT is set. This serves a single school; tenants have code servers: docs/scale.md")
     webserver = Webserver(home())
     if running := webserver.url():
         _give_up(f"Dagster is served already at {running}; `./run down` stops it")

@@ -43,9 +43,16 @@ class Alert:
 
 @dataclass(frozen=True)
 class Message:
-    """The body of a request, as JSON."""
+    """The body of a request, as JSON.
+
+    Attributes:
+        event: what it is about.
+        tenant: whose students these are; None where there is one school.
+        alerts: the alerts.
+    """
 
     event: Literal["churn_alert"]
+    tenant: str | None
     alerts: Sequence[Alert]
 
 
@@ -71,7 +78,7 @@ class ChurnWebhook(dg.ConfigurableResource[None]):
         url = settings().churn_webhook_url
         if url is None:
             raise PermanentFailure("No webhook is configured. Set CHURN_WEBHOOK_URL.")
-        body = MESSAGE.dump_json(Message("churn_alert", alerts))
+        body = MESSAGE.dump_json(Message("churn_alert", settings().seedtest_tenant, alerts))
         headers = {"Content-Type": "application/json", "Idempotency-Key": hashlib.sha256(body).hexdigest()}
         token = settings().churn_webhook_token
         if token is not None:

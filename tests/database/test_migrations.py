@@ -1,5 +1,8 @@
 """The schema comes, goes, and is what seedtest_assets.tables says."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -73,6 +76,24 @@ def test_upgrade_from_empty_leaves_nothing_for_autogenerate(empty: sa.Engine, al
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, tables.metadata) == []
     command.check(alembic_config)
+
+
+def test_a_tenant_may_have_a_name_that_means_something_in_sql(empty: sa.Engine) -> None:
+    environment = os.environ | {"SEEDTEST_TENANT": "default"}
+    for direction in (("upgrade", "head"), ("downgrade", "base")):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *direction],
+            cwd=CHECKOUT,
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        inspector = sa.inspect(empty)
+        names = {*inspector.get_table_names("default"), *inspector.get_view_names("default")}
+        made = {table.name for table in tables.metadata.tables.values()} | {"mirt_item_params_current"}
+        assert names == {"alembic_version"} | (made if "head" in direction else set())
+        assert not {"intake", "analytics"} & set(inspector.get_schema_names())
 
 
 def test_a_school_with_its_answers_by_month_has_the_same_schema(empty: sa.Engine, alembic_config: Config) -> None:

@@ -22,7 +22,7 @@ COMPOSE = DEPLOY / "compose.yaml"
 EXAMPLE = DEPLOY / "compose" / "env.example"
 PIPELINE, R_SERVICES = "seedtest/pipeline", "seedtest/r-services"
 OF_OTHERS = {
-    PIPELINE: {"SEEDTEST_HOME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    PIPELINE: {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     R_SERVICES: {"OPENBLAS_NUM_THREADS"},
     "docker.io/library/postgres": {"POSTGRES_PASSWORD", "POSTGRES_INITDB_ARGS"},
 }

@@ -10,6 +10,7 @@ from seedtest_assets.settings import Settings
 from tests.deploy.manifests import Document
 from tests.deploy.policies import R_SERVICE, Policy, containers, pods
 
+NAME = "app.kubernetes.io/name"
 ALWAYS_THERE = {("ServiceAccount", "default", "")}
 OF_OTHERS = {"postgresql-password", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 """Keys of secrets that the chart and the AWS libraries read."""
@@ -111,11 +112,13 @@ def selectors_select_one(documents: list[Document]) -> list[str]:
         }.get(kind)
         if selector is not None:
             selected = [template for _, template in pods(documents) if _selects(selector, _labels(template))]
-            if len(selected) != 1:
-                complaints.append(f"{kind} {name} selects {len(selected)} kinds of pods")
+            kinds = {_labels(template).get("component") or _labels(template)[NAME] for template in selected}
+            if len(kinds) != 1:
+                complaints.append(f"{kind} {name} selects {len(kinds)} kinds of pods")
                 continue
-            ports = {port["name"] for container in containers(selected[0]) for port in container.get("ports", [])}
-            complaints += [f"{kind} {name}: no port {port}" for port in sorted(_ports(document) - ports)]
+            given = [port for container in containers(selected[0]) for port in container.get("ports", [])]
+            ports = {port[by] for port in given for by in ("name", "containerPort")}
+            complaints += [f"{kind} {name}: no port {port}" for port in _ports(document) - ports]
         if kind == "HorizontalPodAutoscaler":
             target = spec["scaleTargetRef"]
             if (target["kind"], target["name"], "") not in _there(documents):
@@ -123,7 +126,7 @@ def selectors_select_one(documents: list[Document]) -> list[str]:
     return complaints
 
 
-def _ports(document: Document) -> set[str]:
+def _ports(document: Document) -> set[str | int]:
     spec = document["spec"]
     if document["kind"] == "Service":
         return {port["targetPort"] for port in spec["ports"]}
@@ -159,6 +162,29 @@ def network_lets_in_the_callers(documents: list[Document]) -> list[str]:
             for _, template in pods(documents)
         ):
             complaints.append(f"{owner}: nobody has the label that is let in")
+    return complaints
+
+
+def dagster_hears_dagster_alone(documents: list[Document]) -> list[str]:
+    """Neither asks for a password: a webserver hears nobody, a code server the webserver and the daemon."""
+    callers: dict[str, set[str]] = {
+        "dagster-webserver": set(),
+        "user-deployments": {"dagster-webserver", "dagster-daemon"},
+    }
+    policies = [one["spec"] for one in documents if one["kind"] == "NetworkPolicy"]
+    complaints = []
+    for owner, template in pods(documents):
+        component = _labels(template).get("component", "")
+        if component in callers:
+            own = [spec for spec in policies if _selects(spec["podSelector"], _labels(template))]
+            peers = [peer for spec in own for rule in spec.get("ingress", []) for peer in rule.get("from", [{}])]
+            heard = {
+                _labels(other).get("component", name)
+                for name, other in pods(documents)
+                if any(_selects(peer.get("podSelector", {}), _labels(other)) for peer in peers)
+            }
+            if not own or any(set(peer) != {"podSelector"} for peer in peers) or heard != callers[component]:
+                complaints.append(f"{owner} hears {sorted(heard) if own else 'everybody'}")
     return complaints
 
 
@@ -206,6 +232,7 @@ LINK_POLICIES: tuple[Policy, ...] = (
     references_exist,
     selectors_select_one,
     network_lets_in_the_callers,
+    dagster_hears_dagster_alone,
     variables_are_read,
     addresses_are_services,
 )

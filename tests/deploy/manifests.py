@@ -70,12 +70,21 @@ def chart_documents(values: Document) -> list[Document]:
         {**_named("ConfigMap", "v1", "dagster-instance"), "data": {"dagster.yaml": ""}},
         _deployment("dagster-webserver", webserver, password, replicas=webserver["replicaCount"]),
         _deployment("dagster-daemon", daemon, password, replicas=1),
-        *(_deployment(f"dagster-user-deployments-{one['name']}", one, password, replicas=1) for one in servers),
+        *(_code_server(one, password) for one in servers),
     ]
 
 
 def _named(kind: str, api_version: str, name: str) -> Document:
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}
+
+
+def _code_server(part: Document, password: Document) -> Document:
+    made = _deployment(f"dagster-user-deployments-{part['name']}", part, password, replicas=1)
+    own = {"component": "user-deployments", "deployment": part["name"]}
+    made["spec"]["selector"]["matchLabels"] = own
+    made["spec"]["template"]["metadata"]["labels"] |= {"app.kubernetes.io/name": "dagster-user-deployments", **own}
+    made["spec"]["template"]["spec"]["containers"][0]["ports"] = [{"name": "grpc", "containerPort": part["port"]}]
+    return made
 
 
 def _deployment(name: str, part: Document, password: Document, *, replicas: int) -> Document:
@@ -86,7 +95,7 @@ def _deployment(name: str, part: Document, password: Document, *, replicas: int)
         "name": "dagster",
         "image": f"{part['image']['repository']}:{part['image']['tag']}",
         "imagePullPolicy": part["image"]["pullPolicy"],
-        "env": [password],
+        "env": [password, *part.get("env", [])],
         "envFrom": sources,
         "resources": part["resources"],
         "securityContext": part["securityContext"],

@@ -489,7 +489,7 @@ def test_migration_code_server_webserver_and_daemon_work_together(
     pipeline: Image, postgres: EmbeddedPostgres, dagster_home: Path, tmp_path: Path
 ) -> None:
     url = postgres.url("seedtest")
-    migrated = pipeline.run("seedtest", "migrate", environment={"DATABASE_URL": url, "SEEDTEST_HOME": "/tmp/seedtest"})
+    migrated = pipeline.run("seedtest", "migrate", environment={"DATABASE_URL": url})
     assert migrated.returncode == 0, migrated.stderr
     environment = {"DATABASE_URL": url, "DAGSTER_DATABASE_URL": postgres.url("dagster")}
     options: dict[str, Any] = {

@@ -174,6 +174,28 @@ PLANTED: list[tuple[Policy, Mistake, str]] = [
         "Deployment r-irt: there is no PersistentVolumeClaim seedtest-spool",
     ),
     (
+        links.dagster_hears_dagster_alone,
+        lambda docs: without(docs, "NetworkPolicy", "dagster-code-servers"),
+        "Deployment dagster-user-deployments-seedtest hears everybody",
+    ),
+    (
+        links.dagster_hears_dagster_alone,
+        lambda docs: spec(docs, "NetworkPolicy", "dagster-webserver").update(ingress=[{}]),
+        "Deployment dagster-webserver hears [",
+    ),
+    (
+        links.dagster_hears_dagster_alone,
+        lambda docs: spec(docs, "NetworkPolicy", "dagster-code-servers")["ingress"][0]["from"].append(
+            {"podSelector": {"matchLabels": {"app.kubernetes.io/component": "r-service"}}}
+        ),
+        "'Deployment r-irt'",
+    ),
+    (
+        links.selectors_select_one,
+        lambda docs: spec(docs, "NetworkPolicy", "dagster-code-servers")["ingress"][0]["ports"][0].update(port=3031),
+        "NetworkPolicy dagster-code-servers: no port 3031",
+    ),
+    (
         links.selectors_select_one,
         lambda docs: spec(docs, "Service")["selector"].update({"app.kubernetes.io/name": "irt"}),
         "Service r-irt selects 0 kinds of pods",

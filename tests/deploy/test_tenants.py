@@ -19,9 +19,16 @@ ROLE = "tenant-database-"
 TENANTS = sorted(folder.name for folder in (KUBERNETES / "tenants").iterdir() if folder.name != "template")
 
 
+@pytest.fixture(scope="module", params=["dev", "prod"])
+def overlay(request: pytest.FixtureRequest) -> str:
+    """An environment whose object store has keys, and one in which roles do."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="module")
-def values() -> Document:
-    return helm_values("prod", KUBERNETES / "dagster-values-tenants.yaml")
+def values(overlay: str) -> Document:
+    return helm_values(overlay, KUBERNETES / "dagster-values-tenants.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +42,18 @@ def runs(values: Document, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 
 
 @pytest.fixture(scope="module")
-def documents(values: Document, runs: dict[str, Document], tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
-    """What a cluster gets: production with its tenants, the chart's pods, a run of each tenant."""
+def documents(
+    overlay: str, values: Document, runs: dict[str, Document], tmp_path_factory: pytest.TempPathFactory
+) -> list[Document]:
+    """What a cluster gets: an environment with its tenants, the chart's pods, a run of each tenant."""
     folder = tmp_path_factory.mktemp("overlay")
     relative = os.path.relpath(KUBERNETES, folder)
-    overlay = {
+    with_tenants = {
         "namespace": "seedtest",
-        "resources": [f"{relative}/overlays/prod", *(f"{relative}/tenants/{name}" for name in TENANTS)],
+        "resources": [f"{relative}/overlays/{overlay}", *(f"{relative}/tenants/{name}" for name in TENANTS)],
         "components": [f"{relative}/components/images"],
     }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(with_tenants))
     return [*render(folder), *chart_documents(values), *runs.values()]
 
 
@@ -112,7 +121,8 @@ def test_a_run_has_what_its_server_passes_on(values: Document, runs: dict[str, D
     context = container_context(server)
     assert context is not None
     assert {*context["k8s"]["env_config_maps"], *context["k8s"]["env_secrets"]} <= set(sources(template))
-    assert {"r-irt-token", "r-growth-token"} <= set(sources(template))
+    of_every_run = values["runLauncher"]["config"]["k8sRunLauncher"]["envSecrets"]
+    assert {secret["name"] for secret in of_every_run} <= set(sources(template))
     assert template["spec"]["serviceAccountName"] == "seedtest-run"
     assert template["spec"]["containers"][0]["resources"] != server["resources"]
     of_the_server = {source["name"] for source in (*server["envConfigMaps"], *server["envSecrets"])}

@@ -67,6 +67,7 @@ def test_an_alert_is_a_key_and_numbers_and_nothing_else(configure):
     when = {"week_start": "2026-03-02", "crossed_at": "2026-03-07T00:00:00Z"}
     assert json.loads(request.body) == {
         "event": "churn_alert",
+        "tenant": None,
         "alerts": [
             {"user_id": "00000000-0000-0000-0000-000000000001", **when, **numbers},
             {"user_id": "00000000-0000-0000-0000-000000000002", **when, **numbers, "risk_upper": 1.0},
