@@ -8,11 +8,16 @@ from seedtest_assets.automation.jobs import metrics_job, reports_job, weekly_mod
 from seedtest_assets.automation.schedules import nightly_metrics
 from seedtest_assets.calendar import Week
 
+SECONDS_BETWEEN_TICKS = 300
+"""Of no hurry after a night's run; and every tick of every tenant costs the daemon .2 s (benchmarks/tenants)."""
 SCHEDULE, SENSOR = "dagster/schedule_name", "dagster/sensor_name"
 
 
 @dg.run_status_sensor(
-    run_status=dg.DagsterRunStatus.SUCCESS, monitored_jobs=[metrics_job], request_job=weekly_models_job
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[metrics_job],
+    request_job=weekly_models_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
 )
 def closed_week(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
     """After the nightly run that closed a week, requests its trends, goals and forecasts.
@@ -30,7 +35,10 @@ def closed_week(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipRe
 
 
 @dg.run_status_sensor(
-    run_status=dg.DagsterRunStatus.SUCCESS, monitored_jobs=[weekly_models_job], request_job=reports_job
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[weekly_models_job],
+    request_job=reports_job,
+    minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
 )
 def modelled_week(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
     """After the models that `closed_week` asked for, requests the week's reports: last, after all that they print."""
