@@ -133,6 +133,9 @@ class Settings(BaseSettings):
     inactivity_threshold_days: int = Field(
         default=7, ge=1, le=13, description="Whole idle days after which the sensor refreshes a student's risk at once."
     )
+    inactivity_interval_seconds: int = Field(
+        default=30, ge=30, le=86_400, description="Seconds between two looks of that sensor; of many tenants 600, say."
+    )
     churn_alert_threshold: float = Field(
         default=0.7, gt=0, le=1, description="A student whose risk reaches it gets a row in churn_alert."
     )

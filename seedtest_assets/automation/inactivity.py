@@ -31,7 +31,6 @@ from seedtest_assets.resources.database import Database
 from seedtest_assets.resources.webhook import ChurnWebhook
 from seedtest_assets.settings import settings
 
-SECONDS_BETWEEN_TICKS = 30
 BATCH = 10_000
 """Students of one run; those whose last activity is at the same instant as the last of them come on top."""
 
@@ -185,7 +184,7 @@ def refresh_inactive() -> None:
     rescore_inactive()
 
 
-@dg.sensor(job=refresh_inactive, minimum_interval_seconds=SECONDS_BETWEEN_TICKS)
+@dg.sensor(job=refresh_inactive, minimum_interval_seconds=settings().inactivity_interval_seconds)
 def inactivity(context: dg.SensorEvaluationContext, database: Database) -> dg.SensorResult | dg.SkipReason:
     """Finds students who have been idle for INACTIVITY_THRESHOLD_DAYS and requests one run for them."""
     week = current_week()
