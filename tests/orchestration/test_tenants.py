@@ -62,6 +62,11 @@ class Tenant:
             return list(connection.execute(sa.text(sql)).all())
 
 
+def context_of(name: str) -> dict[str, dict[str, list[str]]]:
+    """What a code server says of its runs' pods."""
+    return {"k8s": {"env_config_maps": [f"tenant-{name}"], "env_secrets": [f"tenant-database-{name}"]}}
+
+
 def administrator(postgres: EmbeddedPostgres, database: str) -> sa.Engine:
     url = sa.make_url(postgres.url(database))
     password = (postgres.folder / "password.postgres").read_text()
@@ -92,6 +97,9 @@ def tenants(
             environment = {
                 **os.environ,
                 "SEEDTEST_TENANT": name,
+                "DAGSTER_CLI_API_GRPC_CONTAINER_CONTEXT": json.dumps(
+                    context_of(name)
+                ),  # as dagster-values-tenants.yaml
                 "SEEDTEST_HOME": str(home),
                 "REPORT_FORMAT": "html",
                 "REPORT_FOLDER": str(tmp_path_factory.getbasetemp() / "reports"),
@@ -237,6 +245,13 @@ def test_asset_keys_jobs_and_partitions_are_each_tenants_own(
 def events(instance: dg.DagsterInstance, record: dg.RunRecord) -> list[dg.DagsterEvent]:
     logged = instance.all_logs(record.dagster_run.run_id)
     return [one.dagster_event for one in logged if one.dagster_event is not None]
+
+
+def test_a_code_server_passes_on_what_it_is_told_about_pods(runs: dict[str, dg.RunRecord]) -> None:
+    for name, record in runs.items():
+        origin = record.dagster_run.job_code_origin
+        assert origin is not None
+        assert origin.repository_origin.container_context == context_of(name)
 
 
 def test_what_a_run_waits_for_is_its_tenants_own(runs: dict[str, dg.RunRecord]) -> None:
