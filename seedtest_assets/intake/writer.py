@@ -257,15 +257,21 @@ class AttemptWriter:
 
     def _correct(self) -> int:
         """Give known rows that differ what was read of them now."""
-        corrected = {name: staged.c[name] for name in self._correctable()}
-        found_by = (  # completed_at, of no use to find a single row, tells its month's partition
-            (attempt.c.source == self._source)
-            & (attempt.c.source_id == known.c.identity)
-            & (attempt.c.completed_at == known.c.completed_at)
+        correctable = self._correctable()
+        changes = (
+            sa.select(known.c.identity, known.c.completed_at.label("was_at"), *(staged.c[name] for name in correctable))
+            .join(staged, known.c.identity == staged.c.identity)
+            .where(known.c.differs)
+            .cte("changes")
+            .prefix_with("MATERIALIZED")  # few of many: joined with attempt first, they were looked for in all of it
         )
-        return self._connection.execute(
-            sa.update(attempt).values(corrected).where(found_by, known.c.differs, known.c.identity == staged.c.identity)
-        ).rowcount
+        found_by = (  # the time, of no use to find a single row, tells its month's partition
+            (attempt.c.source == self._source)
+            & (attempt.c.source_id == changes.c.identity)
+            & (attempt.c.completed_at == changes.c.was_at)
+        )
+        corrected = {name: changes.c[name] for name in correctable}
+        return self._connection.execute(sa.update(attempt).values(corrected).where(found_by)).rowcount
 
     def _insert(self) -> int:
         turn = sa.func.row_number().over(
