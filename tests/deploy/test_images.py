@@ -22,6 +22,7 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import httpx
 import numpy as np
 import pandas as pd
@@ -486,9 +487,14 @@ def dagster_home(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_migration_code_server_webserver_and_daemon_work_together(
-    pipeline: Image, postgres: EmbeddedPostgres, dagster_home: Path, tmp_path: Path
+    pipeline: Image,
+    postgres: EmbeddedPostgres,
+    dagster_home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = postgres.url("seedtest")
+    monkeypatch.setenv("DAGSTER_DATABASE_URL", postgres.url("dagster"))
     migrated = pipeline.run("seedtest", "migrate", environment={"DATABASE_URL": url})
     assert migrated.returncode == 0, migrated.stderr
     environment = {"DATABASE_URL": url, "DAGSTER_DATABASE_URL": postgres.url("dagster")}
@@ -524,6 +530,8 @@ def test_migration_code_server_webserver_and_daemon_work_together(
             known = asked_of(web, "{ instance { daemonHealth { allDaemonStatuses { required healthy } } } }")
             return {one["healthy"] for one in known["instance"]["daemonHealth"]["allDaemonStatuses"] if one["required"]}
 
+        with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+            instance.wipe_daemon_heartbeats()  # of daemons that other tests had on this storage
         assert daemons() == {False}
         log = serve("dagster-daemon", "run", *workspace)
         wait_for(lambda: daemons() == {True}, log)
