@@ -1,9 +1,8 @@
 """Every table once: for Alembic, for the writers, for the checks and for the column schema in the UI.
 
 Two schemas: `intake` holds facts, `analytics` what is derived from them; a tenant (SEEDTEST_TENANT) has both in one of
-its own. A column's `comment` is its meaning (it
-reaches PostgreSQL and the Dagster UI); `info["range"]` is the closed interval its values must lie in, which
-the integrity checks enforce. Unknown is NULL, never 0.
+its own. A column's `comment` is its meaning (it reaches PostgreSQL and the Dagster UI); `info["range"]` is the closed
+interval its values must lie in, which the integrity checks enforce. Unknown is NULL, never 0.
 """
 
 from typing import Any

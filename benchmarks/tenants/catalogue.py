@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from seedtest_assets import tables
-from seedtest_assets.local.postgres import EmbeddedPostgres, _programs
+from seedtest_assets.local.postgres import EmbeddedPostgres, programs
 
 CATALOGUE = """
 SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -53,7 +53,7 @@ def dumped(url: str) -> float:
     plain = sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     began = time.perf_counter()
     subprocess.run(
-        [_programs() / "pg_dump", "--schema=school00000", f"--dbname={plain}"], check=True, stdout=subprocess.DEVNULL
+        [programs() / "pg_dump", "--schema=school00000", f"--dbname={plain}"], check=True, stdout=subprocess.DEVNULL
     )
     return time.perf_counter() - began
 

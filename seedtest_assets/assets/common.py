@@ -34,8 +34,7 @@ LAST = {"dagster/priority": "-1"}
 
 def asset_key(name: str) -> dg.AssetKey:
     """The asset key of a table: its name, and before it the tenant's, for all tenants of an instance share its keys."""
-    tenant = settings().seedtest_tenant
-    return dg.AssetKey([tenant, name] if tenant else name)
+    return dg.AssetKey([tables.TENANT, name] if tables.TENANT else name)
 
 
 def asset_keys(*names: str) -> list[dg.AssetKey]:
@@ -45,8 +44,7 @@ def asset_keys(*names: str) -> list[dg.AssetKey]:
 
 def pool(name: str) -> str:
     """A pool: what is in it, one run of a tenant does at a time, and runs of different tenants side by side."""
-    tenant = settings().seedtest_tenant
-    return f"{tenant}_{name}" if tenant else name
+    return f"{tables.TENANT}_{name}" if tables.TENANT else name
 
 
 def column_schema(table: sa.Table) -> dict[str, Any]:

@@ -22,12 +22,13 @@ from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, 
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
+from seedtest_assets import tables
 from seedtest_assets.automation.jobs import metrics_job, week_job
 from seedtest_assets.calendar import Week
 from seedtest_assets.settings import settings
 
 MODULE = "seedtest_assets.definitions"
-LOCATION = settings().seedtest_tenant or "seedtest"
+LOCATION = tables.TENANT or "seedtest"
 """As workspace.yaml names it; a tenant's has the tenant's name."""
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 PARTITION = "dagster/partition"

